@@ -1,0 +1,1 @@
+"""Training: everything that makes the model, measures it and hands it to SageMaker."""

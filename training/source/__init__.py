@@ -1,0 +1,1 @@
+"""What SageMaker's containers run; stands alone, beside it lies all that it imports."""
