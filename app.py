@@ -1,0 +1,115 @@
+"""The Chalice app: the functions of the workflow, the S3 trigger and the REST routes. Wiring only."""
+
+import json
+import os
+from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
+from typing import Any
+
+from aws_lambda_powertools.logging import Logger
+from chalice.app import Chalice, IAMAuthorizer, Request, Response, S3Event
+
+from chalicelib import inbox, steps, store, workflow
+from chalicelib.errors import InvalidRequest, SconesError
+from chalicelib.settings import Settings
+from chalicelib.store import Status
+
+Headers = dict[str, str | list[str]]
+
+app = Chalice(app_name="scones-unlimited", configure_logs=False)
+settings = Settings.from_environment(os.environ)
+logger = Logger(service=app.app_name)
+signed = IAMAuthorizer()
+
+
+@app.lambda_function(name="serialize")
+def serialize(event: dict[str, Any], _context: Any) -> steps.State:
+    """Step 1: the S3 object becomes base64, small enough for the workflow."""
+    return steps.serialize(event)
+
+
+@app.lambda_function(name="classify")
+def classify(event: dict[str, Any], _context: Any) -> steps.State:
+    """Step 2: the endpoint's probabilities; the picture leaves the state."""
+    return steps.classify(settings, event)
+
+
+@app.lambda_function(name="filter")
+def filter_(event: dict[str, Any], _context: Any) -> steps.State:
+    """Step 3: the decision, or ThresholdConfidenceNotMet."""
+    return steps.decide(settings, event)
+
+
+@app.on_s3_event(bucket=settings.inbox_bucket, events=["s3:ObjectCreated:*"], prefix=inbox.PREFIX, name="on_picture")
+def on_picture(event: S3Event) -> None:
+    """Start the workflow for every picture that S3 tells of.
+
+    Whatever fails is raised at the end, once the others have started, so that Lambda tries the event again: starting
+    twice does no harm.
+    """
+    failures = []
+    for source in inbox.sources(event.to_dict()):
+        try:
+            record = workflow.start(settings, source)
+            logger.info("picture came in", extra={"id": record.id, "status": record.status, "key": source.key})
+        except Exception as failure:
+            logger.exception("picture could not be started", extra={"key": source.key})
+            failures.append(failure)
+    if failures:
+        raise ExceptionGroup("some pictures could not be started", failures)
+
+
+def answering_problems(view: Callable[..., Any]) -> Callable[..., Any]:
+    """A view whose errors are answered in the one shape of RFC 9457."""
+
+    @wraps(view)
+    def answer(**arguments: str) -> Any:
+        try:
+            return view(**arguments)
+        except SconesError as error:
+            problem = error
+        except Exception:
+            logger.exception("request failed")
+            problem = SconesError("What happened is in the log of the function.")
+        headers: Headers = {"Content-Type": "application/problem+json"}
+        return Response(problem.problem(), status_code=problem.status, headers=headers)
+
+    return answer
+
+
+@app.route("/classifications", methods=["POST"], authorizer=signed)
+@answering_problems
+def create_classification() -> Response:
+    """Classify a picture that is in the inbox: `{"key", "version_id"?}`."""
+    key, version_id = _named_picture(app.current_request)
+    record = workflow.start(settings, inbox.find(settings.inbox_bucket, key, version_id))
+    pending = record.status is Status.PENDING
+    headers: Headers = {"Location": f"/classifications/{record.id}"}
+    if pending:
+        headers["Retry-After"] = "1"
+    return Response(
+        record.as_dict(),
+        status_code=HTTPStatus.ACCEPTED if pending else HTTPStatus.OK,
+        headers=headers,
+    )
+
+
+@app.route("/classifications/{identity}", methods=["GET"], authorizer=signed)
+@answering_problems
+def read_classification(identity: str) -> dict[str, Any]:
+    """The record of a picture."""
+    return store.get(settings.records_table, identity).as_dict()
+
+
+def _named_picture(request: Request | None) -> tuple[str, str | None]:
+    try:
+        named = json.loads(request.raw_body if request else b"")
+        key, version_id = named["key"], named.get("version_id")
+    except (ValueError, TypeError, KeyError, AttributeError):
+        key = version_id = None
+    if not isinstance(key, str) or not isinstance(version_id, str | None):
+        raise InvalidRequest(
+            'Send JSON such as {"key": "inbox/photo.jpg"}, with "version_id" if you mean an older one.'
+        )
+    return key, version_id

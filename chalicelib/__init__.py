@@ -1,0 +1,1 @@
+"""What runs inside Lambda, as plain functions that know no Chalice."""

@@ -1,0 +1,75 @@
+"""Scores to a decision: accept, or hold back for a person."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chalicelib.errors import InvalidInference, ThresholdConfidenceNotMet
+
+SUM_TOLERANCE = 1e-3
+"""How far the probabilities may be from a sum of 1: room for answers rounded to four digits."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a picture shows.
+
+    Attributes:
+        label: the likeliest class.
+        confidence: its probability, 0 to 1.
+    """
+
+    label: str
+    confidence: float
+
+
+def likeliest(labels: Sequence[str], inferences: Sequence[float]) -> Decision:
+    """The class with the highest probability; of equals, the first.
+
+    Args:
+        labels: n names of classes.
+        inferences: n probabilities in the order of the labels.
+
+    Raises:
+        InvalidInference: these are not n probabilities that sum to 1.
+    """
+    if len(labels) != len(inferences) or not labels:
+        raise InvalidInference(f"Got {len(inferences)} probabilities for {len(labels)} classes.")
+    if not all(math.isfinite(inference) and 0 <= inference <= 1 for inference in inferences):
+        raise InvalidInference(f"These are not probabilities: {list(inferences)}.")
+    if abs(math.fsum(inferences) - 1) > SUM_TOLERANCE:
+        raise InvalidInference(f"The probabilities sum to {math.fsum(inferences):.4f}, not to 1.")
+    confidence, label = max(zip(inferences, labels, strict=True), key=lambda pair: pair[0])
+    return Decision(label, confidence)
+
+
+def decide(
+    labels: Sequence[str],
+    inferences: Sequence[float],
+    threshold: float,
+    known: float | None = None,
+    min_known: float = 0.0,
+) -> Decision:
+    """Accept the likeliest class, or hold the picture back.
+
+    Args:
+        labels: n names of classes.
+        inferences: n probabilities in the order of the labels.
+        threshold: the confidence, 0 to 1, from which on a class is accepted.
+        known: how surely the picture shows one of the classes at all, 0 to 1; None where the model does not tell.
+        min_known: the `known`, 0 to 1, from which on a class is accepted.
+
+    Raises:
+        ThresholdConfidenceNotMet: not sure enough; the message says of what, in words.
+        InvalidInference: these are not n probabilities that sum to 1.
+    """
+    decision = likeliest(labels, inferences)
+    if known is not None and known < min_known:
+        raise ThresholdConfidenceNotMet(
+            f"This may be none of {', '.join(labels)}: known {known:.3f}, and {min_known:.3f} is needed."
+        )
+    if decision.confidence < threshold:
+        raise ThresholdConfidenceNotMet(
+            f"Probably {decision.label}, at a confidence of {decision.confidence:.3f}; {threshold:.3f} is needed."
+        )
+    return decision

@@ -1,0 +1,126 @@
+"""The bucket that pictures are dropped into."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_plus
+
+from botocore.exceptions import ClientError
+
+from chalicelib import aws
+from chalicelib.errors import ImageNotFound, ImageTooLarge, InvalidRequest
+from chalicelib.images import MAX_BYTES
+
+PREFIX = "inbox/"
+"""What lies under this prefix is classified. Results never go here: they would trigger the workflow again."""
+
+MAX_KEY_BYTES = 1024
+"""UTF-8 bytes of a key: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
+
+MISSING = frozenset({"404", "NoSuchKey", "NoSuchVersion", "MethodNotAllowed"})
+"""S3's codes for an object that is not there; reading a delete marker is answered with MethodNotAllowed."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One version of one picture.
+
+    Attributes:
+        bucket: the bucket's name.
+        key: the object's key, decoded.
+        version_id: the version; None where the bucket keeps none.
+        etag: the entity tag without quotes, which stands for the version where the bucket keeps none.
+    """
+
+    bucket: str
+    key: str
+    version_id: str | None = None
+    etag: str | None = None
+
+
+def sources(event: Mapping[str, Any]) -> Iterator[Source]:
+    """The pictures that an S3 event tells of: each of its records, not only the first.
+
+    Passes over S3's test event and the empty objects that consoles make to show a folder. Looks at names rather than
+    at the event's version, which AWS raises from time to time:
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+
+    Args:
+        event: the notification as Lambda gets it, keys still percent-encoded.
+
+    Raises:
+        InvalidRequest: a record is not one of S3's.
+    """
+    if event.get("Event") == "s3:TestEvent":
+        return
+    try:
+        for record in event["Records"]:
+            item = record["s3"]["object"]
+            key = unquote_plus(item["key"])
+            if key.endswith("/") and not item.get("size"):
+                continue
+            yield Source(record["s3"]["bucket"]["name"], key, _version(item.get("versionId")), item.get("eTag"))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InvalidRequest(f"This is not an event of S3: {error!r} is missing or wrong.") from error
+
+
+def find(bucket: str, key: str, version_id: str | None = None) -> Source:
+    """Look a picture up by its name.
+
+    Args:
+        bucket: the bucket's name.
+        key: the object's key, under `PREFIX`.
+        version_id: the version; the newest if None.
+
+    Raises:
+        InvalidRequest: the key is not one of the inbox.
+        ImageNotFound: there is no such object.
+        StorageBusy: S3 is throttling or failing.
+    """
+    if not key.startswith(PREFIX) or key == PREFIX or len(key.encode("utf-8", "replace")) > MAX_KEY_BYTES:
+        raise InvalidRequest(f"The key must begin with {PREFIX} and have at most {MAX_KEY_BYTES} bytes.")
+    try:
+        with aws.storage("look for the picture"):
+            head = aws.client("s3").head_object(Bucket=bucket, Key=key, **_named(version_id))
+    except ClientError as error:
+        if aws.code(error) in MISSING | {"405", "400"}:
+            raise ImageNotFound(f"There is no picture {key} in the inbox: drop it there first.") from error
+        raise
+    return Source(bucket, key, _version(head.get("VersionId")), head["ETag"].strip('"'))
+
+
+def read(source: Source) -> bytes:
+    """The picture's bytes, of exactly the version that is named.
+
+    Raises:
+        ImageNotFound: it was deleted or replaced since.
+        ImageTooLarge: more than `MAX_BYTES`; it is not downloaded then.
+        StorageBusy: S3 is throttling or failing.
+    """
+    named = _named(source.version_id) or ({"IfMatch": source.etag} if source.etag else {})
+    try:
+        with aws.storage("read the picture"):
+            response = aws.client("s3").get_object(Bucket=source.bucket, Key=source.key, **named)
+            if response["ContentLength"] > MAX_BYTES:
+                raise ImageTooLarge(
+                    f"The picture has {response['ContentLength'] / 1e6:.1f} MB, {MAX_BYTES / 1e6:.1f} MB are taken: "
+                    "save it smaller."
+                )
+            data: bytes = response["Body"].read()
+            return data
+    except ClientError as error:
+        if aws.code(error) in MISSING:
+            raise ImageNotFound("The picture was deleted before it was read: drop it again.") from error
+        if aws.code(error) == "PreconditionFailed":
+            raise ImageNotFound(
+                "The picture was replaced before it was read: the newer one is classified in its stead."
+            ) from error
+        raise
+
+
+def _version(version_id: str | None) -> str | None:
+    return None if version_id == "null" else version_id
+
+
+def _named(version_id: str | None) -> dict[str, str]:
+    return {"VersionId": version_id} if version_id else {}

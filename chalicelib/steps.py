@@ -1,0 +1,115 @@
+"""What the three functions of the workflow do: each takes the state of the execution and gives the next one."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+from chalicelib import decision, endpoint, images, inbox, workflow
+from chalicelib.errors import InvalidRequest
+from chalicelib.inbox import Source
+from chalicelib.settings import DEFAULT_THRESHOLD, Settings
+
+State = dict[str, Any]
+
+
+def serialize(state: Mapping[str, Any]) -> State:
+    """Read the picture and make it small enough for the state.
+
+    Args:
+        state: `s3_bucket`, `s3_key`, and where known `version_id`, `etag`, `id`.
+
+    Returns:
+        The same plus `id`, `image_data` (base64 of a JPEG or PNG), `content_type`, and `inferences`, empty yet.
+
+    Raises:
+        InvalidRequest: the bucket or the key is missing.
+        PictureError: the picture cannot be classified.
+        StorageBusy: S3 is throttling or failing.
+    """
+    source = Source(_text(state, "s3_bucket"), _text(state, "s3_key"), state.get("version_id"), state.get("etag"))
+    picture = images.prepare(inbox.read(source), source.key)
+    return {
+        **state,
+        "id": state.get("id") or workflow.identity(source),
+        "image_data": base64.b64encode(picture.data).decode("ascii"),
+        "content_type": picture.content_type,
+        "inferences": [],
+    }
+
+
+def classify(settings: Settings, state: Mapping[str, Any]) -> State:
+    """Ask the endpoint about the picture, which then leaves the state.
+
+    Args:
+        settings: the endpoint, and the thresholds if the stage has its own.
+        state: `image_data`, `content_type`, `id`.
+
+    Returns:
+        The same without the picture, plus `labels`, `inferences` (their probabilities), the likeliest `label` and its
+        `confidence`, `known` and `model` (None where the model does not tell), and what the decision will ask for:
+        `threshold` and `min_known`, the stage's if it has its own, else the model's.
+
+    Raises:
+        InvalidRequest: there is no picture in the state.
+        EndpointError: the endpoint gave no answer, or none that can be understood.
+    """
+    try:
+        picture = base64.b64decode(_text(state, "image_data"), validate=True)
+    except binascii.Error as error:
+        raise InvalidRequest(f"image_data takes base64: {error}.") from error
+    answer = endpoint.classify(
+        settings.endpoint_name,
+        picture,
+        _text(state, "content_type"),
+        inference_id=_text(state, "id"),
+        labels=settings.labels,
+    )
+    likeliest = decision.likeliest(answer.labels, answer.inferences)
+    kept = {name: value for name, value in state.items() if name not in ("image_data", "content_type")}
+    return {
+        **kept,
+        "labels": list(answer.labels),
+        "inferences": list(answer.inferences),
+        "label": likeliest.label,
+        "confidence": likeliest.confidence,
+        "known": answer.known,
+        "model": answer.model,
+        "threshold": _first(settings.threshold, answer.threshold, DEFAULT_THRESHOLD),
+        "min_known": _first(settings.min_known, answer.min_known, 0.0),
+    }
+
+
+def decide(settings: Settings, state: Mapping[str, Any]) -> State:
+    """Accept the likeliest class, or hold the picture back.
+
+    Args:
+        settings: the classes and thresholds for a state that does not carry them.
+        state: `inferences`, and where known `labels`, `known`, `threshold`, `min_known`.
+
+    Returns:
+        `label` and `confidence`.
+
+    Raises:
+        ThresholdConfidenceNotMet: not sure enough.
+        InvalidInference: these are not probabilities.
+    """
+    accepted = decision.decide(
+        state.get("labels") or settings.labels,
+        state.get("inferences") or (),
+        threshold=_first(state.get("threshold"), settings.threshold, DEFAULT_THRESHOLD),
+        known=state.get("known"),
+        min_known=_first(state.get("min_known"), settings.min_known, 0.0),
+    )
+    return {"label": accepted.label, "confidence": accepted.confidence}
+
+
+def _text(state: Mapping[str, Any], name: str) -> str:
+    value = state.get(name)
+    if not isinstance(value, str) or not value:
+        raise InvalidRequest(f"The state has no {name}.")
+    return value
+
+
+def _first(*values: float | None) -> float:
+    return next(value for value in values if value is not None)

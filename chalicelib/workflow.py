@@ -1,0 +1,111 @@
+"""The identity of a picture, and the start of its execution: what the trigger and the REST routes share."""
+
+import hashlib
+import json
+
+from botocore.exceptions import ClientError
+
+from chalicelib import aws, store
+from chalicelib.inbox import Source
+from chalicelib.settings import Settings
+from chalicelib.store import Record, Status
+
+ID_LENGTH = 32
+"""Hexadecimal digits of an id: 128 bits. It is an execution's name (80 characters at most, with the attempt behind it:
+https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html) and an InferenceId (64:
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html)."""
+
+
+def identity(source: Source) -> str:
+    """The id of one version of one picture: the same for the same picture, whoever tells of it and how often.
+
+    Returns:
+        The first `ID_LENGTH` digits of the SHA-256 over bucket, key and version as a JSON array, which keeps apart
+        where one ends and the next begins.
+    """
+    parts = json.dumps([source.bucket, source.key, source.version_id or source.etag])
+    return hashlib.sha256(parts.encode()).hexdigest()[:ID_LENGTH]
+
+
+def start(settings: Settings, source: Source) -> Record:
+    """Have a picture classified, once.
+
+    Whatever told of it before, the first result stands. A picture whose record is FAILED is started again, and so is
+    one that is still PENDING though its execution has ended (aborted, say, before it could write an ending).
+
+    Returns:
+        The record as it stands.
+
+    Raises:
+        StorageBusy: DynamoDB or Step Functions is throttling or failing; calling again does no harm.
+    """
+    at = store.now()
+    record = store.create(
+        settings.records_table,
+        Record(
+            id=identity(source),
+            status=Status.PENDING,
+            s3_bucket=source.bucket,
+            s3_key=source.key,
+            version_id=source.version_id,
+            etag=source.etag,
+            attempt=1,
+            created_at=at,
+            updated_at=at,
+        ),
+    )
+    if record.status is Status.PENDING and not _launch(settings, record):
+        record = store.get(settings.records_table, record.id)
+        if record.status is Status.PENDING:
+            record = _again(settings, record)
+    elif record.status is Status.FAILED:
+        record = _again(settings, record)
+    return record
+
+
+def execution_name(record: Record) -> str:
+    """The name of the execution of a record's attempt: its id, and from the second attempt on its number."""
+    return record.id if record.attempt == 1 else f"{record.id}-{record.attempt}"
+
+
+def execution_input(record: Record) -> str:
+    """What `statemachine.json` begins with, as JSON.
+
+    It is the same for the same attempt, which makes a second start of a running execution harmless.
+    """
+    fields = {
+        "id": record.id,
+        "attempt": record.attempt,
+        "s3_bucket": record.s3_bucket,
+        "s3_key": record.s3_key,
+        "version_id": record.version_id,
+        "etag": record.etag,
+    }
+    return json.dumps({name: value for name, value in fields.items() if value is not None})
+
+
+def _again(settings: Settings, record: Record) -> Record:
+    record = store.restart(settings.records_table, record)
+    if record.status is Status.PENDING:
+        _launch(settings, record)
+    return record
+
+
+def _launch(settings: Settings, record: Record) -> bool:
+    """Start the execution of a record's attempt.
+
+    Returns:
+        Whether it is running now: False if one of this name has ended before.
+    """
+    try:
+        with aws.storage("start the workflow"):
+            aws.client("stepfunctions").start_execution(
+                stateMachineArn=settings.state_machine_arn,
+                name=execution_name(record),
+                input=execution_input(record),
+            )
+    except ClientError as error:
+        if aws.code(error) != "ExecutionAlreadyExists":
+            raise
+        return False
+    return True

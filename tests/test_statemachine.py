@@ -1,0 +1,361 @@
+"""What neither AWS nor the embedded stack tells about statemachine.json before it is too late."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chalicelib import errors
+from chalicelib.store import Status
+
+ROOT = Path(__file__).resolve().parents[1]
+MACHINE: dict[str, Any] = json.loads((ROOT / "statemachine.json").read_text())
+STATES: dict[str, dict[str, Any]] = MACHINE["States"]
+STAGES: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_text())["stages"]
+
+TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
+STEPS = {name: state for name, state in TASKS.items() if state["Resource"] == "arn:aws:states:::lambda:invoke"}
+RECORDS = {name: state for name, state in TASKS.items() if state["Resource"] == "arn:aws:states:::dynamodb:updateItem"}
+ENDS = {name for name, state in STATES.items() if state["Type"] in ("Succeed", "Fail")}
+
+FUNCTIONS = {"${SerializeArn}": "serialize", "${ClassifyArn}": "classify", "${FilterArn}": "filter"}
+CODE = {"serialize": "steps.serialize", "classify": "steps.classify", "filter": "steps.decide"}
+"""The function of chalicelib behind each Lambda function of the workflow."""
+
+PLACEHOLDERS = {*FUNCTIONS, "${RecordsTable}"}
+
+RESOURCES = {
+    "arn:aws:states:::lambda:invoke",
+    "arn:aws:states:::dynamodb:putItem",
+    "arn:aws:states:::dynamodb:updateItem",
+}
+
+UNRECORDED_ENDS = {"NotRecorded", "InvalidInput"}
+
+LONGEST_EXECUTION = 3600
+"""Seconds after which nobody waits for a picture any more."""
+
+AWS_ERRORS = {
+    # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+    "States.ALL",
+    "States.Timeout",
+    "Lambda.Unknown",
+    "Sandbox.Timedout",
+    # https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-invocation.html
+    "Runtime.ExitError",
+    # https://docs.aws.amazon.com/step-functions/latest/dg/sfn-best-practices.html#bp-lambda-serviceexception
+    "Lambda.AWSLambdaException",
+    "Lambda.ClientExecutionTimeoutException",
+    "Lambda.SdkClientException",
+    "Lambda.ServiceException",
+    "Lambda.TooManyRequestsException",
+    # https://docs.aws.amazon.com/step-functions/latest/dg/connect-ddb.html tells the prefix; the names are classes of
+    # https://docs.aws.amazon.com/AWSJavaSDK/latest/javadoc/com/amazonaws/services/dynamodbv2/model/package-summary.html,
+    # of which AmazonDynamoDBException stands for every error that has no class of its own.
+    "DynamoDB.AmazonDynamoDBException",
+    "DynamoDB.ConditionalCheckFailedException",
+    "DynamoDB.InternalServerErrorException",
+    "DynamoDB.ProvisionedThroughputExceededException",
+    "DynamoDB.RequestLimitExceededException",
+    "DynamoDB.SdkClientException",
+    "DynamoDB.ThrottlingException",
+    "DynamoDB.TransactionConflictException",
+}
+
+PERMANENT = {
+    "EndpointUnavailable",
+    "ImageNotFound",
+    "ImageTooLarge",
+    "InvalidImage",
+    "InvalidInference",
+    "InvalidRequest",
+    "ThresholdConfidenceNotMet",
+    "UnsupportedImage",
+    "DynamoDB.ConditionalCheckFailedException",
+}
+
+
+def leaves(error: type[errors.SconesError] = errors.SconesError) -> set[str]:
+    below = error.__subclasses__()
+    return {name for one in below for name in leaves(one)} if below else {error.__name__}
+
+
+def ways(state: dict[str, Any]) -> set[str]:
+    """The states that come next, whatever happens."""
+    rules = [*state.get("Choices", []), *state.get("Catch", [])]
+    return {rule["Next"] for rule in rules} | {state[name] for name in ("Next", "Default") if name in state}
+
+
+def reachable(start: str, without: frozenset[str] = frozenset()) -> set[str]:
+    """The states that an execution can come to from one of them, itself included, if it may not enter some."""
+    seen, waiting = set(), [start]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen and name not in without:
+            seen.add(name)
+            waiting.extend(ways(STATES.get(name, {})))
+    return seen
+
+
+def caught(state: dict[str, Any]) -> list[str]:
+    return [error for catcher in state.get("Catch", []) for error in catcher["ErrorEquals"]]
+
+
+def retried(state: dict[str, Any]) -> list[str]:
+    return [error for retry in state.get("Retry", []) for error in retry["ErrorEquals"]]
+
+
+def texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in a piece of JSON, with its key."""
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield from texts(one, name)
+    elif isinstance(value, list):
+        for one in value:
+            yield from texts(one, key)
+    elif isinstance(value, str):
+        yield key, value
+
+
+def longest_wait(state: dict[str, Any]) -> float:
+    """Seconds that a task can take at most: each try its whole timeout, each pause as long as jitter allows."""
+    tries, pauses = 1, 0.0
+    for retry in state.get("Retry", []):
+        tries += retry["MaxAttempts"]
+        for attempt in range(retry["MaxAttempts"]):
+            pause = retry["IntervalSeconds"] * retry["BackoffRate"] ** attempt
+            pauses += min(pause, retry.get("MaxDelaySeconds", pause))
+    return float(tries * state["TimeoutSeconds"] + pauses)
+
+
+def longest_path(name: str) -> float:
+    own = longest_wait(STATES[name]) if name in TASKS else 0.0
+    return own + max((longest_path(target) for target in ways(STATES[name])), default=0.0)
+
+
+@cache
+def module(name: str) -> dict[str, ast.AST]:
+    """The functions and classes at the top of a module of chalicelib."""
+    tree = ast.parse((ROOT / "chalicelib" / f"{name}.py").read_text())
+    return {one.name: one for one in tree.body if isinstance(one, ast.FunctionDef | ast.ClassDef)}
+
+
+def raised_by(function: str) -> set[str]:
+    """The errors of ours that a function of chalicelib makes, and whatever it calls: those that it can end with."""
+    modules = {path.stem for path in (ROOT / "chalicelib").glob("*.py")}
+    seen: set[str] = set()
+    found: set[str] = set()
+    waiting = [function]
+    while waiting:
+        name = waiting.pop()
+        home, _, own = name.partition(".")
+        if name in seen or own not in module(home):
+            continue
+        seen.add(name)
+        for node in ast.walk(module(home)[own]):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in leaves():
+                found.add(node.func.id)
+            if isinstance(node, ast.Name):
+                waiting.append(f"{home}.{node.id}")
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+                waiting.append(f"{node.value.id}.{node.attr}")
+    return found
+
+
+def test_every_state_that_is_named_exists() -> None:
+    named = {MACHINE["StartAt"]}.union(*(ways(state) for state in STATES.values()))
+    assert named <= set(STATES)
+
+
+def test_every_state_can_be_reached() -> None:
+    assert reachable(MACHINE["StartAt"]) == set(STATES)
+
+
+def test_every_state_goes_on_or_ends() -> None:
+    assert {name for name, state in STATES.items() if not ways(state)} == ENDS
+
+
+def test_an_execution_never_returns_to_a_state() -> None:
+    for name, state in STATES.items():
+        assert not any(name in reachable(target) for target in ways(state))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_has_a_timeout(name: str) -> None:
+    assert 0 < TASKS[name]["TimeoutSeconds"] <= LONGEST_EXECUTION
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("name", STEPS)
+def test_a_function_times_out_before_its_task_so_that_its_own_error_is_seen(name: str, stage: str) -> None:
+    function = FUNCTIONS[STEPS[name]["Parameters"]["FunctionName"]]
+    assert STEPS[name]["TimeoutSeconds"] > STAGES[stage]["lambda_functions"][function]["lambda_timeout"]
+
+
+def test_an_execution_ends_within_the_hour() -> None:
+    assert 0 < MACHINE["TimeoutSeconds"] <= LONGEST_EXECUTION
+
+
+def test_an_execution_never_runs_out_of_time_before_its_record_is_written() -> None:
+    """Nothing catches the timeout of an execution: its record would stay PENDING."""
+    assert MACHINE["TimeoutSeconds"] >= longest_path(MACHINE["StartAt"])
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_error_that_is_named_exists(name: str) -> None:
+    assert {*caught(TASKS[name]), *retried(TASKS[name])} <= leaves() | AWS_ERRORS
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_the_errors_of_ours_that_are_caught_by_name_are_those_that_the_function_raises(name: str) -> None:
+    function = FUNCTIONS[STEPS[name]["Parameters"]["FunctionName"]]
+    assert set(caught(STEPS[name])) & leaves() == raised_by(CODE[function])
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_only_what_the_function_raises_is_retried(name: str) -> None:
+    function = FUNCTIONS[STEPS[name]["Parameters"]["FunctionName"]]
+    assert set(retried(STEPS[name])) & leaves() <= raised_by(CODE[function])
+
+
+def test_every_leaf_of_the_tree_that_a_step_can_raise_belongs_to_a_step() -> None:
+    raised = set().union(*map(raised_by, CODE.values()))
+    assert leaves(errors.PictureError) | leaves(errors.EndpointError) | {"ThresholdConfidenceNotMet"} <= raised
+    assert leaves() - raised == {"RecordNotFound", "SettingsError"}
+
+
+def test_a_fault_of_the_picture_ends_as_rejected_doubt_as_review_and_the_rest_as_failed() -> None:
+    expected = dict.fromkeys(leaves(errors.PictureError), "REJECTED") | {"ThresholdConfidenceNotMet": "REVIEW"}
+    for state in STEPS.values():
+        for catcher in state["Catch"]:
+            values = STATES[catcher["Next"]]["Parameters"]["ExpressionAttributeValues"]
+            assert {expected.get(error, "FAILED") for error in catcher["ErrorEquals"]} == {values[":status"]["S"]}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_what_cannot_pass_is_not_retried(name: str) -> None:
+    assert not set(retried(TASKS[name])) & {*PERMANENT, "States.ALL", "States.TaskFailed"}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_no_error_is_named_twice_since_only_the_first_would_count(name: str) -> None:
+    for errors_named in (caught(TASKS[name]), retried(TASKS[name])):
+        assert len(errors_named) == len(set(errors_named))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_retry_has_jitter_backs_off_and_ends(name: str) -> None:
+    for retry in TASKS[name]["Retry"]:
+        assert retry["JitterStrategy"] == "FULL"
+        assert 1 <= retry["MaxAttempts"] <= 10
+        assert retry["IntervalSeconds"] >= 1
+        assert retry["BackoffRate"] > 1
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_whatever_else_goes_wrong_in_a_task_is_caught_last_and_alone(name: str) -> None:
+    *named, last = TASKS[name]["Catch"]
+    assert last["ErrorEquals"] == ["States.ALL"]
+    assert not any("States.ALL" in catcher["ErrorEquals"] for catcher in named)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_what_was_caught_is_kept_for_the_record(name: str) -> None:
+    assert {catcher["ResultPath"] for catcher in STEPS[name]["Catch"]} == {"$.error"}
+
+
+def test_no_execution_ends_without_a_record_but_those_that_say_so() -> None:
+    assert reachable(MACHINE["StartAt"], without=frozenset(RECORDS)) & ENDS == UNRECORDED_ENDS
+
+
+def test_a_record_that_could_not_be_written_never_ends_as_if_it_had_been() -> None:
+    for name, state in RECORDS.items():
+        assert STATES[name]["Catch"][-1]["Next"] == "NotRecorded"
+        assert ways(state) == {state["Next"], "NotRecorded"}
+
+
+def test_every_ending_is_written_by_one_state() -> None:
+    written = [state["Parameters"]["ExpressionAttributeValues"][":status"]["S"] for state in RECORDS.values()]
+    assert sorted(written) == sorted([Status.ACCEPTED, Status.REVIEW, Status.REJECTED, Status.FAILED])
+
+
+def test_every_ending_has_an_end_of_its_own() -> None:
+    ends = [state["Next"] for state in RECORDS.values()]
+    assert sorted([*ends, *UNRECORDED_ENDS]) == sorted(ENDS)
+
+
+def test_only_what_was_accepted_succeeds() -> None:
+    written = {STATES[name]["Parameters"]["ExpressionAttributeValues"][":status"]["S"]: name for name in RECORDS}
+    succeeding = {name for name, state in STATES.items() if state["Type"] == "Succeed"}
+    assert succeeding == {STATES[written["ACCEPTED"]]["Next"]}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_an_ending_is_written_only_over_the_pending_record_of_the_same_attempt(name: str) -> None:
+    parameters = RECORDS[name]["Parameters"]
+    assert parameters["ConditionExpression"] == "#status = :pending AND attempt = :attempt"
+    assert parameters["ExpressionAttributeNames"]["#status"] == "status"
+    assert parameters["ExpressionAttributeValues"][":pending"] == {"S": "PENDING"}
+    assert parameters["ExpressionAttributeValues"][":attempt"] == {"N.$": "States.Format('{}', $.attempt)"}
+    assert parameters["Key"] == {"id": {"S.$": "$.id"}}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_an_update_uses_each_of_its_values_and_names_and_no_other(name: str) -> None:
+    parameters = RECORDS[name]["Parameters"]
+    expressions = f"{parameters['UpdateExpression']} {parameters['ConditionExpression']}"
+    assert set(re.findall(r":\w+", expressions)) == set(parameters["ExpressionAttributeValues"])
+    assert set(re.findall(r"#\w+", expressions)) == set(parameters["ExpressionAttributeNames"])
+
+
+def test_a_record_is_opened_only_once() -> None:
+    assert STATES["OpenRecord"]["Parameters"]["ConditionExpression"] == "attribute_not_exists(id)"
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_what_dynamodb_answers_does_not_replace_the_state(name: str) -> None:
+    if name not in STEPS:
+        assert TASKS[name]["ResultPath"] is None
+
+
+@pytest.mark.parametrize("name", sorted(reachable("Classify") - {"Classify"}))
+def test_no_state_after_the_classification_needs_the_picture(name: str) -> None:
+    assert not [text for _, text in texts(STATES[name]) if "image_data" in text]
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_path_stands_under_a_key_that_is_read_as_one_and_nothing_else_does(name: str) -> None:
+    for part in ("Parameters", "ResultSelector"):
+        for key, text in texts(STATES[name].get(part, {})):
+            assert text.startswith(("$", "States.")) == key.endswith(".$") or text in PLACEHOLDERS, f"{key}: {text}"
+
+
+def test_only_placeholders_that_are_filled_in_occur() -> None:
+    assert set(re.findall(r"\$\{[^}]*\}", json.dumps(MACHINE))) == PLACEHOLDERS
+
+
+def test_placeholders_stand_where_they_belong() -> None:
+    assert {name: state["Parameters"]["FunctionName"] for name, state in STEPS.items()} == {
+        "Serialize": "${SerializeArn}",
+        "Classify": "${ClassifyArn}",
+        "Filter": "${FilterArn}",
+    }
+    for name in TASKS.keys() - STEPS.keys():
+        assert TASKS[name]["Parameters"]["TableName"] == "${RecordsTable}"
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_calls_what_it_may(name: str) -> None:
+    assert TASKS[name]["Resource"] in RESOURCES
+
+
+@pytest.mark.parametrize("name", [name for name in STATES if STATES[name]["Type"] == "Fail"])
+def test_a_failure_says_what_and_why(name: str) -> None:
+    state = STATES[name]
+    assert re.fullmatch(r"[A-Z]+(_[A-Z]+)*", state["Error"])
+    assert ("Cause" in state) != ("CausePath" in state)
