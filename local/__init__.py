@@ -1,0 +1,1 @@
+"""The embedded AWS: the app, the workflow and the model on one machine, without an account."""

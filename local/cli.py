@@ -1,0 +1,161 @@
+"""The commands of `python -m local`."""
+
+import json
+import logging
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from chalicelib.store import Status
+from local import pictures, samples
+from local.diagram import draw
+from local.stack import ROOT, Ports, PortTaken, Stack, running
+from local.view import View, show_end, terminal
+
+PORT = click.IntRange(0, 65535)
+
+WELCOME = """\
+[bold]Scones Unlimited is up[/], on this machine alone. It took {seconds:.1f} s.
+
+  AWS        {stack.aws_url}
+  REST API   {stack.api_url}
+  endpoint   {stack.endpoint_url}/endpoints/{stack.settings.endpoint_name}/invocations
+
+Drop a picture with any S3 client, and read what became of it:
+
+  export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_DEFAULT_REGION=us-east-1
+  aws --endpoint-url {stack.aws_url} s3 cp photo.jpg s3://{stack.settings.inbox_bucket}/inbox/photo.jpg
+  aws --endpoint-url {stack.aws_url} dynamodb scan --table-name {stack.settings.records_table}
+
+Or ask the REST API about a picture that is in the inbox:
+
+  curl -i {stack.api_url}/classifications --json '{{"key": "inbox/photo.jpg"}}'
+
+Nothing is kept when it stops. Ctrl-C stops it.
+"""
+
+
+def with_ports(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that name ports."""
+    for option, what in (
+        ("--endpoint-port", "the SageMaker endpoint"),
+        ("--api-port", "the REST API"),
+        ("--aws-port", "AWS"),
+    ):
+        help_text = f"Port for {what}; 0 takes one that is free."
+        command = click.option(option, type=PORT, default=0, show_default=True, help=help_text)(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """Scones Unlimited on one machine: the real app, workflow and model on an embedded AWS, without an account."""
+
+
+@main.command()
+@with_ports
+def up(aws_port: int, api_port: int, endpoint_port: int) -> None:
+    """Start everything and stay until Ctrl-C.
+
+    Prints the addresses and how to drop a picture. What the functions log goes to standard error.
+    """
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    signal.signal(signal.SIGINT, lambda *_: stopped.set())
+    console, started = terminal(), time.monotonic()
+    with _stack(Ports(aws_port, api_port, endpoint_port)) as stack:
+        _log_to_stderr(logging.INFO)
+        seconds = time.monotonic() - started
+        console.print(WELCOME.format(stack=stack, seconds=seconds), highlight=False, soft_wrap=True)
+        stopped.wait()
+    console.print("Stopped.")
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(exists=True, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array of the records and nothing else.")
+@with_ports
+def classify(paths: tuple[Path, ...], *, as_json: bool, aws_port: int, api_port: int, endpoint_port: int) -> None:
+    """Start everything, classify files or folders of pictures, and stop.
+
+    Shows each picture's state, label, confidence and time. Exits with 1 if any picture ended as FAILED.
+    """
+    sys.exit(_classify(paths, Ports(aws_port, api_port, endpoint_port), as_json=as_json))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array of the records and nothing else.")
+@click.option(
+    "--keep", type=click.Path(file_okay=False, path_type=Path), help="Keep the sample pictures in this folder."
+)
+@with_ports
+def demo(*, as_json: bool, keep: Path | None, aws_port: int, api_port: int, endpoint_port: int) -> None:
+    """Classify sample pictures that are drawn here: see it work.
+
+    A bicycle and a motorcycle, something else, which is held back, and a broken file, which is rejected.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = keep or Path(temporary) / "samples"
+        samples.write(folder)
+        ports = Ports(aws_port, api_port, endpoint_port)
+        sys.exit(_classify(tuple(sorted(folder.iterdir())), ports, as_json=as_json))
+
+
+@main.command()
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=ROOT / "docs" / "workflow.svg",
+    help="Where to write it; docs/workflow.svg if left out.",
+)
+def diagram(out: Path) -> None:
+    """Draw the workflow from statemachine.json, as SVG."""
+    out.write_text(draw(json.loads((ROOT / "statemachine.json").read_text())))
+    click.echo(f"Drew {out}.")
+
+
+def _classify(paths: tuple[Path, ...], ports: Ports, *, as_json: bool) -> int:
+    files = pictures.find(paths)
+    if not files:
+        raise click.ClickException("There is no file in there.")
+    console = terminal(to_stderr=as_json)
+    with _stack(ports, console) as stack:
+        _log_to_stderr(logging.CRITICAL)
+        started = time.monotonic()
+        with View([path for path, _ in files], console) as view:
+            ended = pictures.classify(stack, files, view.show)
+        seconds = time.monotonic() - started
+    if as_json:
+        click.echo(json.dumps([one.as_dict() for one in ended], indent=2))
+    else:
+        show_end(ended, seconds, console)
+    return int(any(one.status == Status.FAILED for one in ended))
+
+
+@contextmanager
+def _stack(ports: Ports, console: Console | None = None) -> Iterator[Stack]:
+    with ExitStack() as stack:
+        try:
+            with (console or terminal()).status("Starting AWS, on this machine…"):
+                started = stack.enter_context(running(ports))
+        except PortTaken as error:
+            raise click.ClickException(str(error)) from error
+        yield started
+
+
+def _log_to_stderr(level: int) -> None:
+    """Standard output belongs to the command's own words; CloudWatch would take what the functions log."""
+    logger = logging.getLogger("scones-unlimited")
+    logger.setLevel(level)
+    for handler in logger.handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(sys.stderr)

@@ -1,0 +1,98 @@
+"""S3, Step Functions, DynamoDB and the rest of AWS: moto's server in this process, with five seams.
+
+moto gives the services and a real interpreter of the Amazon States Language. The seams, all of them in `_seams`, make
+it behave like AWS where a picture passes:
+
+- an invocation of a Lambda function reaches the handlers of the app (moto would want Docker);
+- S3's notifications are delivered in the background and tried again (moto calls within PutObject and drops errors);
+- S3's events carry the version of the object, and a sequencer (moto leaves them out);
+- the clients that call from inside the interpreter are made once, not once per task;
+- a definition is parsed once, not once per execution.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from typing import Any
+from unittest.mock import patch
+
+import moto.awslambda.models
+import moto.s3.notifications
+from moto.core.config import default_user_config
+from moto.moto_api._internal import moto_api_backend
+from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_dynamodb
+from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
+
+from local.functions import Functions
+
+HOST = "127.0.0.1"
+"""Nobody else's business: everything embedded listens here alone."""
+
+
+@contextmanager
+def emulator(port: int, functions: Functions) -> Iterator[str]:
+    """Run the emulator.
+
+    Args:
+        port: where to listen; 0 for any that is free.
+        functions: where invocations go.
+
+    Yields:
+        The URL that stands for AWS.
+    """
+    with ExitStack() as stack:
+        _seams(stack, functions)
+        server = ThreadedMotoServer(HOST, port, verbose=False)
+        server.start()
+        stack.callback(moto_api_backend.reset)
+        stack.callback(server.stop)
+        port = server.get_host_and_port()[1]
+        stack.enter_context(patch.dict(os.environ, MOTO_PORT=str(port)))
+        yield f"http://{HOST}:{port}"
+
+
+def _seams(stack: ExitStack, functions: Functions) -> None:
+    def invoke(function: Any, body: str, request_headers: Any, response_headers: dict[str, str]) -> str:
+        name = functions.short_name(function.function_name)
+        if request_headers.get("x-amz-invocation-type") == "Event":
+            functions.deliver(name, body or "{}")
+            return ""
+        result = functions.invoke(name, body or "{}")
+        if result.failed:
+            response_headers["x-amz-function-error"] = "Unhandled"
+        return result.payload
+
+    def notify(_account: str, event: Any, function_arn: str, _region: str) -> None:
+        functions.deliver(functions.short_name(function_arn.rpartition(":")[2]), json.dumps(event))
+
+    plain_event = moto.s3.notifications._get_s3_event  # noqa: SLF001 - a seam
+    plain_parse = AmazonStateLanguageParser.parse
+
+    def versioned_event(event_name: str, bucket: Any, key: Any, notification_id: str) -> dict[str, Any]:
+        event: dict[str, Any] = plain_event(event_name, bucket, key, notification_id)
+        item = event["Records"][0]["s3"]["object"]
+        item["sequencer"] = f"{time.time_ns():018X}"
+        if bucket.is_versioned:
+            item["versionId"] = key.version_id
+        return event
+
+    @cache
+    def client(region: str, service: str) -> Any:
+        return boto_client_for(region, service)
+
+    def client_once(region: str, service: str, **_credentials: Any) -> Any:
+        return client(region, service)
+
+    stack.enter_context(patch.dict(default_user_config["stepfunctions"], execute_state_machine=True))
+    stack.enter_context(patch.object(moto.awslambda.models.LambdaFunction, "invoke", invoke))
+    stack.enter_context(patch.object(moto.s3.notifications, "_invoke_awslambda", notify))
+    stack.enter_context(patch.object(moto.s3.notifications, "_get_s3_event", versioned_event))
+    stack.enter_context(patch.object(AmazonStateLanguageParser, "parse", staticmethod(cache(plain_parse))))
+    for module in (lambda_eval_utils, state_task_service_dynamodb):
+        stack.enter_context(patch.object(module, "boto_client_for", client_once))

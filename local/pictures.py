@@ -1,0 +1,148 @@
+"""What `classify` does: finds pictures, drops them into the inbox, and follows each to its end."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from chalicelib import workflow
+from chalicelib.errors import RecordNotFound
+from chalicelib.inbox import Source
+from chalicelib.store import Record, Status
+from local.stack import Stack
+
+AT_ONCE = 8
+"""Pictures on their way at the same time."""
+
+POLL_INTERVAL = 0.05
+"""Seconds between two looks at a record."""
+
+PATIENCE = 120.0
+"""Seconds after which a picture counts as stuck."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where one picture stands.
+
+    Attributes:
+        path: the file.
+        status: the record's status, or what stands in for it while there is none.
+        seconds: from the drop to the record's end.
+        source: the object in the inbox, once dropped.
+        record: the record, once there is one.
+        reason: why the picture is not accepted, in words.
+    """
+
+    path: Path
+    status: str = "WAITING"
+    seconds: float = 0.0
+    source: Source | None = None
+    record: Record | None = None
+    reason: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record with the file's path, as `--json` prints it."""
+        record = (
+            self.record.as_dict() if self.record else {"id": workflow.identity(self.source) if self.source else None}
+        )
+        return {
+            "path": str(self.path),
+            **record,
+            "status": self.status,
+            "reason": self.reason,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def find(paths: Iterable[Path]) -> list[tuple[Path, str]]:
+    """The files to classify, each with a key that no other has.
+
+    A folder stands for all files below it, hidden ones left out. A file that is no picture is kept: it ends as
+    REJECTED, visibly.
+
+    Args:
+        paths: files and folders.
+
+    Returns:
+        Pairs of file and key below the inbox's prefix.
+    """
+    found = [(file, base) for path in paths for file, base in _files(path)]
+    keys: dict[str, Path] = {}
+    for file, base in found:
+        key = file.relative_to(base).as_posix()
+        number = 1
+        while keys.get(key, file) != file:
+            number += 1
+            key = f"{number}/{file.relative_to(base).as_posix()}"
+        keys[key] = file
+    return [(file, key) for key, file in keys.items()]
+
+
+def _files(path: Path) -> Iterator[tuple[Path, Path]]:
+    if path.is_file():
+        yield path, path.parent
+    else:
+        for file in sorted(path.rglob("*")):
+            if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts):
+                yield file, path.parent
+
+
+def classify(stack: Stack, files: list[tuple[Path, str]], show: Callable[[int, Progress], None]) -> list[Progress]:
+    """Drop pictures into the inbox and follow each to its end.
+
+    Args:
+        stack: the running system.
+        files: pairs of file and key.
+        show: called with a picture's place in the list and where it stands, whenever that changes.
+
+    Returns:
+        Where each picture ended, in the order of the files.
+    """
+    ended: list[Progress] = [Progress(path) for path, _ in files]
+
+    def follow(place: int, path: Path, key: str) -> Progress:
+        latest = Progress(path)
+        for latest in follow_one(stack, path, key):
+            show(place, latest)
+        return latest
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        running = {pool.submit(follow, place, path, key): place for place, (path, key) in enumerate(files)}
+        for future in as_completed(running):
+            ended[running[future]] = future.result()
+    return ended
+
+
+def follow_one(stack: Stack, path: Path, key: str) -> Iterator[Progress]:
+    """Drop one picture and tell where it stands, each time that changes, until it has ended."""
+    started = time.monotonic()
+    try:
+        source = stack.drop(key, path.read_bytes())
+    except (OSError, ClientError) as error:
+        yield Progress(path, Status.FAILED, reason=f"Could not be dropped: {error}")
+        return
+    now = Progress(path, Status.PENDING, source=source)
+    yield now
+    while now.status == Status.PENDING:
+        time.sleep(POLL_INTERVAL)
+        now = _look(stack, source, replace(now, seconds=time.monotonic() - started))
+    yield now
+
+
+def _look(stack: Stack, source: Source, now: Progress) -> Progress:
+    try:
+        record = stack.record(source)
+    except RecordNotFound:
+        if any(str(source.version_id) in lost.event for lost in stack.functions.lost):
+            return replace(now, status=Status.FAILED, reason="The trigger failed three times: nothing was started.")
+        record = None
+    if record and record.status is not Status.PENDING:
+        return replace(now, status=record.status, record=record, reason=record.reason)
+    if now.seconds > PATIENCE:
+        return replace(now, status=Status.FAILED, record=record, reason=f"Still pending after {PATIENCE:.0f} s.")
+    return now

@@ -1,0 +1,123 @@
+"""Sample pictures, drawn here: enough to see each ending that a picture can bring about."""
+
+import io
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+SIZE = (640, 480)
+"""Pixels of a sample."""
+
+FINE = 4
+"""Drawn this many times larger and shrunk, which smooths the lines."""
+
+Draw = ImageDraw.ImageDraw
+Point = tuple[float, float]
+
+INK = (30, 30, 34)
+
+
+def write(folder: Path) -> None:
+    """Write the samples into a folder, which is made if it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    bicycle, motorcycle = render(draw_bicycle), render(draw_motorcycle)
+    (folder / "bicycle.png").write_bytes(encode(bicycle, "PNG"))
+    (folder / "motorcycle.jpg").write_bytes(encode(motorcycle, "JPEG"))
+    (folder / "house.webp").write_bytes(encode(render(draw_house), "WEBP"))
+    (folder / "broken.jpg").write_bytes(encode(bicycle, "JPEG")[:6000])
+
+
+def render(draw: Callable[[Draw], None]) -> Image.Image:
+    """A drawing with smooth lines: RGB, `SIZE` pixels."""
+    canvas = Image.new("RGB", (SIZE[0] * FINE, SIZE[1] * FINE), (250, 250, 248))
+    draw(ImageDraw.Draw(canvas))
+    return canvas.resize(SIZE, Image.Resampling.LANCZOS)
+
+
+def encode(picture: Image.Image, picture_format: str) -> bytes:
+    """A picture's bytes in one of Pillow's formats."""
+    buffer = io.BytesIO()
+    picture.save(buffer, picture_format)
+    return buffer.getvalue()
+
+
+def draw_bicycle(draw: Draw) -> None:
+    """Two spoked wheels, a diamond frame, handlebars, a saddle and a crank."""
+    rear, front, crank = (180, 320), (470, 320), (300, 325)
+    seat, head = (265, 190), (425, 185)
+    for hub in (rear, front):
+        _wheel(draw, hub, 105, rim=7, spokes=18)
+    for start, end in ((rear, crank), (rear, (262, 200)), (crank, (260, 180)), (crank, (430, 205)), ((268, 208), head)):
+        _line(draw, [start, end], 9, (190, 30, 40))
+    _line(draw, [front, (432, 210), (418, 150)], 9, (190, 30, 40))
+    _line(draw, [(418, 150), (450, 142), (465, 158)], 8, INK)
+    _line(draw, [seat, (258, 165)], 7, INK)
+    _line(draw, [(232, 160), (288, 164)], 13, INK)
+    _disc(draw, crank, 22, INK)
+    _line(draw, [(285, 290), (315, 360)], 7, INK)
+    _line(draw, [(302, 362), (332, 360)], 8, INK)
+    _line(draw, [(270, 288), (296, 289)], 8, INK)
+
+
+def draw_motorcycle(draw: Draw) -> None:
+    """Two fat wheels, a tank, an engine, an exhaust, a seat and a headlight."""
+    rear, front = (165, 335), (485, 335)
+    for hub in (rear, front):
+        _disc(draw, hub, 92, INK)
+        _disc(draw, hub, 58, (205, 205, 210))
+        _disc(draw, hub, 22, (90, 90, 96))
+        for turn in range(5):
+            _line(draw, [hub, _around(hub, 60, turn / 5)], 9, (90, 90, 96))
+    _line(draw, [front, (425, 170)], 17, (120, 120, 128))
+    _line(draw, [rear, (300, 330)], 18, (70, 70, 76))
+    _polygon(draw, [(255, 265), (390, 250), (400, 345), (285, 365), (250, 330)], (110, 110, 118))
+    for fin in range(4):
+        _line(draw, [(275, 280 + fin * 20), (380, 272 + fin * 20)], 6, (60, 60, 66))
+    _line(draw, [(310, 350), (270, 378), (90, 372)], 20, (170, 170, 178))
+    _polygon(draw, [(270, 205), (330, 165), (410, 180), (425, 235), (300, 255)], (200, 30, 35))
+    _polygon(draw, [(95, 205), (150, 195), (285, 215), (295, 255), (180, 262), (110, 235)], (35, 35, 40))
+    _polygon(draw, [(80, 215), (120, 235), (190, 265), (120, 262)], (200, 30, 35))
+    _line(draw, [(425, 170), (385, 135), (360, 140)], 10, INK)
+    _disc(draw, (448, 190), 26, (240, 225, 140))
+    _line(draw, [(400, 255), (395, 315)], 8, INK)
+    _polygon(draw, [(400, 265), (470, 232), (560, 262), (570, 285), (480, 245)], (200, 30, 35))
+
+
+def draw_house(draw: Draw) -> None:
+    """Neither of the two."""
+    _polygon(draw, [(180, 230), (460, 230), (460, 410), (180, 410)], (225, 200, 160))
+    _polygon(draw, [(150, 235), (320, 100), (490, 235)], (170, 60, 50))
+    _polygon(draw, [(290, 310), (350, 310), (350, 410), (290, 410)], (110, 70, 40))
+    for left in (210, 380):
+        _polygon(draw, [(left, 270), (left + 50, 270), (left + 50, 320), (left, 320)], (150, 200, 230))
+    _polygon(draw, [(0, 410), (640, 410), (640, 480), (0, 480)], (120, 170, 90))
+
+
+def _wheel(draw: Draw, hub: Point, radius: float, rim: float, spokes: int) -> None:
+    x, y = hub
+    box = [(x - radius) * FINE, (y - radius) * FINE, (x + radius) * FINE, (y + radius) * FINE]
+    draw.ellipse(box, outline=INK, width=round(rim * FINE))
+    for spoke in range(spokes):
+        _line(draw, [hub, _around(hub, radius, spoke / spokes)], 1.2, (120, 120, 125))
+    _disc(draw, hub, 8, INK)
+
+
+def _around(centre: Point, radius: float, turn: float) -> Point:
+    return centre[0] + radius * math.cos(turn * math.tau), centre[1] + radius * math.sin(turn * math.tau)
+
+
+def _line(draw: Draw, points: list[Point], width: float, colour: tuple[int, int, int]) -> None:
+    draw.line([(x * FINE, y * FINE) for x, y in points], fill=colour, width=round(width * FINE), joint="curve")
+    for point in (points[0], points[-1]):
+        _disc(draw, point, width / 2, colour)
+
+
+def _disc(draw: Draw, centre: Point, radius: float, colour: tuple[int, int, int]) -> None:
+    x, y = centre
+    draw.ellipse([(x - radius) * FINE, (y - radius) * FINE, (x + radius) * FINE, (y + radius) * FINE], fill=colour)
+
+
+def _polygon(draw: Draw, points: list[Point], colour: tuple[int, int, int]) -> None:
+    draw.polygon([(x * FINE, y * FINE) for x, y in points], fill=colour)

@@ -1,0 +1,314 @@
+"""The whole system, started and stopped: buckets, table, functions, workflow, endpoint and REST API."""
+
+import importlib
+import io
+import json
+import logging
+import os
+import re
+import socket
+import threading
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import boto3
+import uvicorn
+from chalice.app import S3EventConfig
+from chalice.config import Config
+from chalice.local import ChaliceRequestHandler, LocalChalice, LocalDevServer, create_local_server
+
+from chalicelib import aws, inbox, store, workflow
+from chalicelib.inbox import Source
+from chalicelib.settings import Settings
+from chalicelib.store import Record
+from local.emulator import HOST, emulator
+from local.endpoint import CAPTURE_INTERVAL, Endpoint
+from local.functions import Functions
+
+ROOT = Path(__file__).resolve().parent.parent
+REGION = "us-east-1"
+ACCOUNT = "123456789012"
+STAGE = "dev"
+
+MAX_RETRY_SECONDS = 1
+"""The embedded workflow tries again as often as on AWS, but waits at most this long before each try."""
+
+
+class PortTaken(Exception):
+    """A port that was asked for by name is in use."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where to listen; 0 for any port that is free."""
+
+    aws: int = 0
+    api: int = 0
+    endpoint: int = 0
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The running system.
+
+    Attributes:
+        aws_url: what stands for AWS: give it to any client as its endpoint URL.
+        api_url: the REST API.
+        endpoint_url: the SageMaker runtime.
+        settings: the names of what runs.
+        capture_bucket: where the endpoint's data capture goes.
+        functions: the Lambda functions.
+        endpoint: the endpoint.
+    """
+
+    aws_url: str
+    api_url: str
+    endpoint_url: str
+    settings: Settings
+    capture_bucket: str
+    functions: Functions
+    endpoint: Endpoint
+
+    def drop(self, key: str, data: bytes) -> Source:
+        """Put a picture into the inbox.
+
+        Args:
+            key: where, below the inbox's prefix.
+            data: the picture's bytes.
+        """
+        key = inbox.PREFIX + key
+        put = aws.client("s3").put_object(Bucket=self.settings.inbox_bucket, Key=key, Body=data)
+        return Source(self.settings.inbox_bucket, key, put.get("VersionId"), put["ETag"].strip('"'))
+
+    def record(self, source: Source) -> Record:
+        """The record of a picture.
+
+        Raises:
+            RecordNotFound: the trigger has not opened one yet.
+        """
+        return store.get(self.settings.records_table, workflow.identity(source))
+
+
+@contextmanager
+def running(ports: Ports | None = None, model_dir: Path = ROOT / "model") -> Iterator[Stack]:
+    """Run the system on this machine, on the loopback interface alone.
+
+    Credentials and profiles of this machine are hidden while it runs, so that nothing can reach a real account.
+
+    Args:
+        ports: where to listen.
+        model_dir: the folder with the model.
+
+    Raises:
+        PortTaken: a port that was asked for by name is in use.
+    """
+    ports = ports or Ports()
+    config = stage_config()
+    with ExitStack() as stack:
+        for noisy in ("werkzeug", "moto"):
+            logging.getLogger(noisy).setLevel(logging.CRITICAL)
+        endpoint_socket, api_port, aws_port = _listen(ports)
+        stack.callback(endpoint_socket.close)
+        endpoint_url = f"http://{HOST}:{endpoint_socket.getsockname()[1]}"
+        stack.enter_context(_environment(config.environment_variables))
+        stack.callback(aws.client.cache_clear)
+        stack.enter_context(patch.dict(os.environ, AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME=endpoint_url))
+        chalice_app = importlib.import_module("app")
+        functions = Functions(chalice_app.app, config)
+        stack.callback(functions.stop)
+        aws_url = stack.enter_context(emulator(aws_port, functions))
+        stack.enter_context(patch.dict(os.environ, AWS_ENDPOINT_URL=aws_url))
+        settings = chalice_app.settings
+        capture_bucket = settings.inbox_bucket.replace("inbox", "capture")
+        _create_resources(settings, capture_bucket, functions)
+
+        def write_capture(key: str, data: bytes) -> None:
+            aws.client("s3").put_object(Bucket=capture_bucket, Key=key, Body=data)
+
+        endpoint = Endpoint(settings.endpoint_name, model_dir, write_capture)
+        stack.enter_context(_serve_endpoint(endpoint, endpoint_socket))
+        api_url = stack.enter_context(_serve_api(chalice_app.app, config, api_port))
+        yield Stack(aws_url, api_url, endpoint_url, settings, capture_bucket, functions, endpoint)
+
+
+def stage_config(stage: str = STAGE) -> Config:
+    """A stage of `.chalice/config.json`, as Chalice itself reads it."""
+    from_disk = json.loads((ROOT / ".chalice" / "config.json").read_text())
+    return Config(chalice_stage=stage, config_from_disk=from_disk, default_params={"project_dir": str(ROOT)})
+
+
+def definition(substitutions: Mapping[str, str]) -> str:
+    """`statemachine.json` with its placeholders filled in and its waits cut short: as many retries, within seconds."""
+    text = (ROOT / "statemachine.json").read_text()
+    machine = json.loads(re.sub(r"\$\{(\w+)\}", lambda placeholder: substitutions[placeholder[1]], text))
+    for state in machine["States"].values():
+        for retry in state.get("Retry", []):
+            retry["IntervalSeconds"] = min(retry["IntervalSeconds"], MAX_RETRY_SECONDS)
+            retry["BackoffRate"] = 1.0
+            retry.pop("MaxDelaySeconds", None)
+    return json.dumps(machine)
+
+
+def _listen(ports: Ports) -> tuple[socket.socket, int, int]:
+    named = {"--aws-port": ports.aws, "--api-port": ports.api, "--endpoint-port": ports.endpoint}
+    sockets = {}
+    try:
+        for option, port in named.items():
+            sockets[option] = _bind(option, port)
+        return sockets["--endpoint-port"].dup(), *(
+            sockets[option].getsockname()[1] for option in ("--api-port", "--aws-port")
+        )
+    finally:
+        for held in sockets.values():
+            held.close()
+
+
+def _bind(option: str, port: int) -> socket.socket:
+    held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        held.bind((HOST, port))
+    except OSError as error:
+        held.close()
+        raise PortTaken(
+            f"Port {port} is not to be had ({error.strerror}): give {option} another, or leave it out."
+        ) from error
+    return held
+
+
+@contextmanager
+def _environment(stage: Mapping[str, str]) -> Iterator[None]:
+    """What Lambda sets for a function, with credentials that are none."""
+    hidden = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+    endpoints = (name for name in os.environ if name.startswith("AWS_ENDPOINT_URL"))
+    with patch.dict(
+        os.environ,
+        {
+            **stage,
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        },
+    ):
+        for name in [*hidden, *endpoints]:
+            os.environ.pop(name, None)
+        yield
+
+
+def _create_resources(settings: Settings, capture_bucket: str, functions: Functions) -> None:
+    """What `infrastructure/` and `chalice deploy` make on AWS."""
+    clients: dict[str, Any] = {
+        name: boto3.client(name) for name in ("s3", "dynamodb", "iam", "lambda", "stepfunctions")
+    }
+    for bucket in (settings.inbox_bucket, capture_bucket):
+        clients["s3"].create_bucket(Bucket=bucket)
+    clients["s3"].put_bucket_versioning(Bucket=settings.inbox_bucket, VersioningConfiguration={"Status": "Enabled"})
+    clients["dynamodb"].create_table(
+        TableName=settings.records_table,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    role = clients["iam"].create_role(RoleName="local", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    arns = _create_functions(clients["lambda"], functions, role)
+    clients["stepfunctions"].create_state_machine(
+        name=settings.state_machine_arn.rpartition(":")[2],
+        definition=definition(
+            {
+                "SerializeArn": arns["serialize"],
+                "ClassifyArn": arns["classify"],
+                "FilterArn": arns["filter"],
+                "RecordsTable": settings.records_table,
+            }
+        ),
+        roleArn=role,
+    )
+    _add_trigger(clients["s3"], functions, arns)
+
+
+def _create_functions(client: Any, functions: Functions, role: str) -> dict[str, str]:
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("app.py", "")
+    return {
+        name: client.create_function(
+            FunctionName=functions.full_name(name),
+            Runtime="python3.11",
+            Role=role,
+            Handler=f"app.{name}",
+            Code={"ZipFile": package.getvalue()},
+        )["FunctionArn"]
+        for name in functions.names
+    }
+
+
+def _add_trigger(client: Any, functions: Functions, arns: Mapping[str, str]) -> None:
+    """The notification that `on_s3_event` in `app.py` asks for."""
+    triggers = (source for source in functions.app.event_sources if isinstance(source, S3EventConfig))
+    for trigger in triggers:
+        prefix = {"Name": "prefix", "Value": trigger.prefix}
+        client.put_bucket_notification_configuration(
+            Bucket=trigger.bucket,
+            NotificationConfiguration={
+                "LambdaFunctionConfigurations": [
+                    {
+                        "LambdaFunctionArn": arns[trigger.name],
+                        "Events": trigger.events,
+                        "Filter": {"Key": {"FilterRules": [prefix]}},
+                    }
+                ]
+            },
+        )
+
+
+@contextmanager
+def _serve_endpoint(endpoint: Endpoint, listening: socket.socket) -> Iterator[None]:
+    server = uvicorn.Server(uvicorn.Config(endpoint.app, log_config=None, access_log=False, lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="endpoint", daemon=True)
+    stopped = threading.Event()
+
+    def capture() -> None:
+        while not stopped.wait(CAPTURE_INTERVAL):
+            endpoint.flush_capture()
+
+    capturing = threading.Thread(target=capture, name="capture", daemon=True)
+    thread.start()
+    capturing.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        capturing.join()
+        server.should_exit = True
+        thread.join()
+        endpoint.flush_capture()
+
+
+@contextmanager
+def _serve_api(chalice_app: Any, config: Config, port: int) -> Iterator[str]:
+    """The REST routes, by Chalice's own development server.
+
+    It admits every caller, which is why it listens to this machine alone; it need not say so for each request.
+    """
+    warnings.filterwarnings("ignore", ".*is not a supported in local mode", UserWarning)
+    make = LocalDevServer if isinstance(chalice_app, LocalChalice) else create_local_server
+    server = make(chalice_app, config, HOST, port).server
+    thread = threading.Thread(target=server.serve_forever, name="api", daemon=True)
+    thread.start()
+    try:
+        with patch.object(ChaliceRequestHandler, "log_message"):
+            yield f"http://{HOST}:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,114 @@
+"""What a person sees while pictures are on their way, and after."""
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from chalicelib.store import Status
+from local.pictures import Progress
+
+COLOURS = {
+    Status.ACCEPTED: "green",
+    Status.REVIEW: "yellow",
+    Status.REVIEWED: "green",
+    Status.REJECTED: "red",
+    Status.FAILED: "bold white on red",
+    Status.PENDING: "cyan",
+}
+
+MEANINGS = {
+    Status.ACCEPTED: "sure enough",
+    Status.REVIEW: "held back for a person",
+    Status.REJECTED: "the picture's fault",
+    Status.FAILED: "our fault, safe to start again",
+}
+
+MAX_ROWS = 200
+"""Rows of the table at the end; of more pictures, those are shown that were not accepted."""
+
+
+class View:
+    """A table that lives: each picture's state, label, confidence and time.
+
+    While pictures are on their way it shows as many as the terminal has lines for, the latest last.
+    """
+
+    def __init__(self, paths: list[Path], console: Console) -> None:
+        self._pictures = [Progress(path) for path in paths]
+        self._order: list[int] = []
+        self._console = console
+        self._live = Live(console=console, refresh_per_second=8, transient=True, get_renderable=self._render)
+
+    def __enter__(self) -> "View":
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def show(self, place: int, progress: Progress) -> None:
+        """Take in where a picture stands now."""
+        self._pictures[place] = progress
+        self._order = [other for other in self._order if other != place] + [place]
+
+    def _render(self) -> Group:
+        room = max(3, self._console.height - 6)
+        table = _table([self._pictures[place] for place in self._order[-room:]])
+        done = sum(progress.status not in ("WAITING", Status.PENDING) for progress in self._pictures)
+        bar = ProgressBar(total=len(self._pictures), completed=done, width=40)
+        return Group(table, Text(f"{done} of {len(self._pictures)} pictures have ended"), bar)
+
+
+def show_end(ended: list[Progress], seconds: float, console: Console) -> None:
+    """The whole table and a line for each ending.
+
+    Args:
+        ended: where each picture ended.
+        seconds: how long all of them took.
+        console: where to print.
+    """
+    shown = ended if len(ended) <= MAX_ROWS else [one for one in ended if one.status != Status.ACCEPTED][:MAX_ROWS]
+    console.print(_table(shown))
+    if len(shown) < len(ended):
+        console.print(f"{len(ended) - len(shown)} more are not shown; --json lists all.")
+    counts = Counter(one.status for one in ended)
+    for status, meaning in MEANINGS.items():
+        if counts[status]:
+            console.print(f"[{COLOURS[status]}]{status:>8}[/] {counts[status]:>5}  {meaning}", highlight=False)
+    console.print(f"{len(ended)} pictures in {seconds:.1f} s", highlight=False)
+
+
+def terminal(*, to_stderr: bool = False) -> Console:
+    """The terminal, as wide as it is; 100 columns where there is none."""
+    console = Console(stderr=to_stderr)
+    stream = sys.stderr if to_stderr else sys.stdout
+    return console if stream.isatty() else Console(stderr=to_stderr, width=100)
+
+
+def _table(pictures: list[Progress]) -> Table:
+    table = Table(box=None, pad_edge=False, expand=False)
+    table.add_column("picture", overflow="ellipsis", no_wrap=True, max_width=34)
+    table.add_column("state", no_wrap=True)
+    table.add_column("label", no_wrap=True)
+    table.add_column("confidence", justify="right", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("why", overflow="fold")
+    for one in pictures:
+        record = one.record
+        sure = record.confidence if record else None
+        table.add_row(
+            escape(str(one.path)[-34:] if len(str(one.path)) > 34 else str(one.path)),
+            Text(one.status, style=COLOURS.get(Status(one.status), "") if one.status != "WAITING" else "dim"),
+            (record.label if record else None) or "–",
+            "–" if sure is None else f"{sure:.1%}",
+            f"{one.seconds:.2f} s",
+            escape(one.reason or ""),
+        )
+    return table
