@@ -64,12 +64,12 @@ def decide(
         InvalidInference: these are not n probabilities that sum to 1.
     """
     decision = likeliest(labels, inferences)
-    if known is not None and known < min_known:
+    if known is not None and not known >= min_known:  # NaN is not enough either
         raise ThresholdConfidenceNotMet(
-            f"This may be none of {', '.join(labels)}: known {known:.3f}, and {min_known:.3f} is needed."
+            f"This may be none of {', '.join(labels)}: known {known:.3f}, needs {min_known:.3f}."
         )
-    if decision.confidence < threshold:
+    if not decision.confidence >= threshold:
         raise ThresholdConfidenceNotMet(
-            f"Probably {decision.label}, at a confidence of {decision.confidence:.3f}; {threshold:.3f} is needed."
+            f"Not sure enough: {decision.label} {decision.confidence:.3f}, needs {threshold:.3f}."
         )
     return decision

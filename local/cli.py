@@ -131,7 +131,7 @@ def _classify(paths: tuple[Path, ...], ports: Ports, *, as_json: bool) -> int:
     with _stack(ports, console) as stack:
         _log_to_stderr(logging.CRITICAL)
         started = time.monotonic()
-        with View([path for path, _ in files], console) as view:
+        with View(files, console) as view:
             ended = pictures.classify(stack, files, view.show)
         seconds = time.monotonic() - started
     if as_json:

@@ -31,6 +31,7 @@ class Progress:
 
     Attributes:
         path: the file.
+        key: what it is called in the inbox.
         status: the record's status, or what stands in for it while there is none.
         seconds: from the drop to the record's end.
         source: the object in the inbox, once dropped.
@@ -39,6 +40,7 @@ class Progress:
     """
 
     path: Path
+    key: str
     status: str = "WAITING"
     seconds: float = 0.0
     source: Source | None = None
@@ -103,10 +105,10 @@ def classify(stack: Stack, files: list[tuple[Path, str]], show: Callable[[int, P
     Returns:
         Where each picture ended, in the order of the files.
     """
-    ended: list[Progress] = [Progress(path) for path, _ in files]
+    ended: list[Progress] = [Progress(path, key) for path, key in files]
 
     def follow(place: int, path: Path, key: str) -> Progress:
-        latest = Progress(path)
+        latest = Progress(path, key)
         for latest in follow_one(stack, path, key):
             show(place, latest)
         return latest
@@ -124,9 +126,9 @@ def follow_one(stack: Stack, path: Path, key: str) -> Iterator[Progress]:
     try:
         source = stack.drop(key, path.read_bytes())
     except (OSError, ClientError) as error:
-        yield Progress(path, Status.FAILED, reason=f"Could not be dropped: {error}")
+        yield Progress(path, key, Status.FAILED, reason=f"Could not be dropped: {error}")
         return
-    now = Progress(path, Status.PENDING, source=source)
+    now = Progress(path, key, Status.PENDING, source=source)
     yield now
     while now.status == Status.PENDING:
         time.sleep(POLL_INTERVAL)

@@ -34,14 +34,18 @@ MAX_ROWS = 200
 """Rows of the table at the end; of more pictures, those are shown that were not accepted."""
 
 
+KEY_WIDTH = 30
+"""Characters of a key that are shown; of a longer one, its end."""
+
+
 class View:
     """A table that lives: each picture's state, label, confidence and time.
 
     While pictures are on their way it shows as many as the terminal has lines for, the latest last.
     """
 
-    def __init__(self, paths: list[Path], console: Console) -> None:
-        self._pictures = [Progress(path) for path in paths]
+    def __init__(self, files: list[tuple[Path, str]], console: Console) -> None:
+        self._pictures = [Progress(path, key) for path, key in files]
         self._order: list[int] = []
         self._console = console
         self._live = Live(console=console, refresh_per_second=8, transient=True, get_renderable=self._render)
@@ -92,9 +96,13 @@ def terminal(*, to_stderr: bool = False) -> Console:
     return console if stream.isatty() else Console(stderr=to_stderr, width=100)
 
 
+def _tail(key: str) -> str:
+    return key if len(key) <= KEY_WIDTH else "…" + key[1 - KEY_WIDTH :]
+
+
 def _table(pictures: list[Progress]) -> Table:
     table = Table(box=None, pad_edge=False, expand=False)
-    table.add_column("picture", overflow="ellipsis", no_wrap=True, max_width=34)
+    table.add_column("picture", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("label", no_wrap=True)
     table.add_column("confidence", justify="right", no_wrap=True)
@@ -104,11 +112,11 @@ def _table(pictures: list[Progress]) -> Table:
         record = one.record
         sure = record.confidence if record else None
         table.add_row(
-            escape(str(one.path)[-34:] if len(str(one.path)) > 34 else str(one.path)),
+            escape(_tail(one.key)),
             Text(one.status, style=COLOURS.get(Status(one.status), "") if one.status != "WAITING" else "dim"),
             (record.label if record else None) or "–",
             "–" if sure is None else f"{sure:.1%}",
-            f"{one.seconds:.2f} s",
+            f"{one.seconds:.1f} s",
             escape(one.reason or ""),
         )
     return table
