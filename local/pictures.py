@@ -10,7 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from chalicelib import workflow
-from chalicelib.errors import RecordNotFound
+from chalicelib.errors import InvalidRequest, RecordNotFound
 from chalicelib.inbox import Source
 from chalicelib.store import Record, Status
 from local.stack import Stack
@@ -125,7 +125,7 @@ def follow_one(stack: Stack, path: Path, key: str) -> Iterator[Progress]:
     started = time.monotonic()
     try:
         source = stack.drop(key, path.read_bytes())
-    except (OSError, ClientError) as error:
+    except (OSError, ClientError, InvalidRequest) as error:
         yield Progress(path, key, Status.FAILED, reason=f"Could not be dropped: {error}")
         return
     now = Progress(path, key, Status.PENDING, source=source)

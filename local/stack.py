@@ -24,6 +24,7 @@ from chalice.config import Config
 from chalice.local import ChaliceRequestHandler, LocalChalice, LocalDevServer, create_local_server
 
 from chalicelib import aws, inbox, store, workflow
+from chalicelib.errors import InvalidRequest
 from chalicelib.inbox import Source
 from chalicelib.settings import Settings
 from chalicelib.store import Record
@@ -81,8 +82,13 @@ class Stack:
         Args:
             key: where, below the inbox's prefix.
             data: the picture's bytes.
+
+        Raises:
+            InvalidRequest: the name is longer than S3 takes, which the emulator does not check.
         """
         key = inbox.PREFIX + key
+        if len(key.encode()) > inbox.MAX_KEY_BYTES:
+            raise InvalidRequest(f"S3 takes names of up to {inbox.MAX_KEY_BYTES} bytes, this has {len(key.encode())}.")
         put = aws.client("s3").put_object(Bucket=self.settings.inbox_bucket, Key=key, Body=data)
         return Source(self.settings.inbox_bucket, key, put.get("VersionId"), put["ETag"].strip('"'))
 

@@ -1,0 +1,70 @@
+"""What a person can use is documented, and what is documented is there."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import pytest
+
+from chalicelib.settings import Settings
+from chalicelib.store import Status
+from local.cli import main
+from local.stack import ROOT, Stack
+
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+README = (ROOT / "README.md").read_text()
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "model" / "README.md"]
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_command_is_documented_with_its_options(name: str) -> None:
+    assert f"`python -m local {name}" in OPERATIONS
+    for parameter in main.commands[name].params:
+        if isinstance(parameter, click.Option):
+            assert any(f"`{option}`" in OPERATIONS for option in parameter.opts), parameter.opts
+
+
+def test_every_setting_is_documented_once_in_the_code_and_once_in_the_page() -> None:
+    variables = set(re.findall(r"`([A-Z_]{5,})`", str(Settings.__doc__)))
+    assert len(variables) == len(fields(Settings))
+    documented = re.findall(r"^\| `([A-Z_]+)` \|", OPERATIONS, re.MULTILINE)
+    assert sorted(documented) == sorted(variables)
+
+
+def test_every_route_is_documented(stack: Stack) -> None:
+    routes = {f"{method} {path}" for path, methods in stack.functions.app.routes.items() for method in methods}
+    documented = set(re.findall(r"^\| `([A-Z]+ /\S*)` \|", OPERATIONS, re.MULTILINE))
+    assert routes == documented
+
+
+def test_every_ending_is_explained_to_newcomers() -> None:
+    for status in (Status.ACCEPTED, Status.REVIEW, Status.REJECTED, Status.FAILED):
+        assert f"`{status}`" in README
+
+
+def test_every_module_of_chalicelib_is_on_the_map() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    for module in (ROOT / "chalicelib").glob("[a-z]*.py"):
+        assert f"`{module.name}`" in page, module.name
+
+
+def test_the_targets_that_pages_name_are_in_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    named = {
+        target for page in PAGES for target in re.findall(r"(?:`|^    )make ([a-z]+)", page.read_text(), re.MULTILINE)
+    }
+    assert {"demo", "test"} <= named
+    for target in named:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    assert re.search(r"^    make test$", README, re.MULTILINE)
+    assert re.search(r"^make test$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
