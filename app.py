@@ -60,6 +60,16 @@ def on_picture(event: S3Event) -> None:
         raise ExceptionGroup("some pictures could not be started", failures)
 
 
+class WholeEvent(S3Event):
+    """An event as it came. Chalice would look into its first record, and S3's test event has none."""
+
+    def _extract_attributes(self, event_dict: dict[str, Any]) -> None:
+        """Nothing: `inbox.sources` reads it."""
+
+
+app.handler_map["on_picture"].event_class = WholeEvent  # type: ignore[attr-defined]
+
+
 def answering_problems(view: Callable[..., Any]) -> Callable[..., Any]:
     """A view whose errors are answered in the one shape of RFC 9457."""
 
@@ -82,10 +92,12 @@ def answering_problems(view: Callable[..., Any]) -> Callable[..., Any]:
 @answering_problems
 def create_classification() -> Response:
     """Classify a picture that is in the inbox: `{"key", "version_id"?}`."""
-    key, version_id = _named_picture(app.current_request)
+    request = app.current_request
+    key, version_id = _named_picture(request)
     record = workflow.start(settings, inbox.find(settings.inbox_bucket, key, version_id))
     pending = record.status is Status.PENDING
-    headers: Headers = {"Location": f"/classifications/{record.id}"}
+    path = request.context["path"] if request else "/classifications"  # behind API Gateway the stage is part of it
+    headers: Headers = {"Location": f"{path.rstrip('/')}/{record.id}"}
     if pending:
         headers["Retry-After"] = "1"
     return Response(
@@ -106,7 +118,7 @@ def _named_picture(request: Request | None) -> tuple[str, str | None]:
     try:
         named = json.loads(request.raw_body if request else b"")
         key, version_id = named["key"], named.get("version_id")
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         key = version_id = None
     if not isinstance(key, str) or not isinstance(version_id, str | None):
         raise InvalidRequest(

@@ -23,6 +23,11 @@ UNREACHABLE = (exceptions.ConnectionError, exceptions.HTTPClientError)
 
 THROTTLED = frozenset(
     {
+        "500",
+        "502",
+        "503",
+        "504",
+        "ExecutionLimitExceeded",
         "InternalError",
         "InternalFailure",
         "InternalServerError",
@@ -38,7 +43,8 @@ THROTTLED = frozenset(
         "TooManyRequestsException",
     }
 )
-"""The error codes of S3, DynamoDB and Step Functions that pass by themselves."""
+"""The error codes of S3, DynamoDB and Step Functions that pass by themselves; the status where there is no code, as in
+an answer to HEAD."""
 
 
 @cache

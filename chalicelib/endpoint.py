@@ -94,17 +94,19 @@ def understand(body: bytes, labels: Sequence[str]) -> Answer:
         return Answer(
             labels=tuple(map(str, answer["labels"])),
             inferences=tuple(map(float, answer["probabilities"])),
-            known=_number(answer, "known"),
-            threshold=_number(answer, "threshold"),
-            min_known=_number(answer, "min_known"),
-            model=answer.get("model"),
+            known=_fraction(answer, "known"),
+            threshold=_fraction(answer, "threshold"),
+            min_known=_fraction(answer, "min_known"),
+            model=None if answer.get("model") is None else str(answer["model"]),
         )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise InvalidInference(f"The endpoint answered something else than probabilities: {body[:200]!r}.") from error
 
 
-def _number(answer: Mapping[str, Any], name: str) -> float | None:
+def _fraction(answer: Mapping[str, Any], name: str) -> float | None:
     value = answer.get(name)
+    if value is not None and not 0 <= float(value) <= 1:
+        raise ValueError(f"{name} is not from 0 to 1")
     return None if value is None else float(value)
 
 
@@ -117,7 +119,7 @@ def _translate(
         status = int(error.response.get("OriginalStatusCode", 500))  # type: ignore[call-overload]
         if status in BUSY_STATUSES:
             return EndpointBusy(f"The model behind {endpoint} is busy ({status}): {message}")
-        if status < 500:
+        if 400 <= status < 500:  # SageMaker says 0 where the model died or took too long
             return InvalidInference(f"The model behind {endpoint} refused the picture ({status}): {message}")
         return ModelFailed(f"The model behind {endpoint} failed ({status}): {message}")
     if code in BUSY_CODES:

@@ -77,7 +77,11 @@ def find(bucket: str, key: str, version_id: str | None = None) -> Source:
         ImageNotFound: there is no such object.
         StorageBusy: S3 is throttling or failing.
     """
-    if not key.startswith(PREFIX) or key == PREFIX or len(key.encode("utf-8", "replace")) > MAX_KEY_BYTES:
+    try:
+        length, _ = len(key.encode()), (version_id or "").encode()
+    except UnicodeEncodeError as error:  # half a surrogate pair, which JSON can hold
+        raise InvalidRequest("The key and the version must be text that UTF-8 can hold.") from error
+    if not key.startswith(PREFIX) or key == PREFIX or length > MAX_KEY_BYTES:
         raise InvalidRequest(f"The key must begin with {PREFIX} and have at most {MAX_KEY_BYTES} bytes.")
     try:
         with aws.storage("look for the picture"):

@@ -1,7 +1,6 @@
 """What the three functions of the workflow do: each takes the state of the execution and gives the next one."""
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,7 +55,7 @@ def classify(settings: Settings, state: Mapping[str, Any]) -> State:
     """
     try:
         picture = base64.b64decode(_text(state, "image_data"), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise InvalidRequest(f"image_data takes base64: {error}.") from error
     answer = endpoint.classify(
         settings.endpoint_name,

@@ -55,9 +55,9 @@ def start(settings: Settings, source: Source) -> Record:
         ),
     )
     if record.status is Status.PENDING and not _launch(settings, record):
-        record = store.get(settings.records_table, record.id)
-        if record.status is Status.PENDING:
-            record = _again(settings, record)
+        latest = store.get(settings.records_table, record.id)
+        # The attempt whose execution has ended, not the latest: another caller may have started that one just now.
+        record = _again(settings, record) if latest.status is Status.PENDING else latest
     elif record.status is Status.FAILED:
         record = _again(settings, record)
     return record

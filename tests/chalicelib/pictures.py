@@ -65,7 +65,7 @@ def turned(orientation: int, picture_format: str, size: tuple[int, int] = (64, 4
 def noise(seed: int, size: tuple[int, int], mode: str = "RGB") -> Image.Image:
     """What compresses worst: every sample at random."""
     blank = Image.new(mode, size)
-    samples = random.Random(seed).randbytes(len(blank.tobytes()))  # noqa: S311 - repeatable, nothing secret
+    samples = random.Random(seed).randbytes(len(blank.tobytes()))
     return Image.frombytes(mode, size, samples)
 
 

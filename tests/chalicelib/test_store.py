@@ -1,0 +1,284 @@
+"""The classification records, in DynamoDB."""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from botocore.exceptions import ClientError
+
+from chalicelib import aws, store, workflow
+from chalicelib.errors import RecordNotFound, StorageBusy
+from chalicelib.inbox import Source
+from chalicelib.store import Record, Status
+from local import samples
+from local.endpoint import Fault
+from local.stack import Stack
+from tests.conftest import Answer, FakeAws
+
+REFUSED = Fault(424, "ModelError", "what is this?", original_status=415)
+
+
+@pytest.fixture
+def table(stack: Stack) -> str:
+    return stack.settings.records_table
+
+
+def pending(**changes: Any) -> Record:
+    at = store.now()
+    record = Record(
+        id=uuid4().hex,
+        status=Status.PENDING,
+        s3_bucket="bucket",
+        s3_key="inbox/été ☂.jpg",
+        version_id="v1",
+        etag="e7a6",
+        attempt=1,
+        created_at=at,
+        updated_at=at,
+    )
+    return replace(record, **changes)
+
+
+def write(table: str, record: Record, status: Status, **values: dict[str, str]) -> None:
+    """Set a record's status and whatever more, as a person or the state machine does."""
+    values = {"status": {"S": str(status)}} | values
+    aws.client("dynamodb").update_item(
+        TableName=table,
+        Key={"id": {"S": record.id}},
+        UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
+        ExpressionAttributeNames={f"#{name}": name for name in values},
+        ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
+    )
+
+
+@pytest.mark.parametrize("without", [{}, {"version_id": None}, {"etag": None}, {"version_id": None, "etag": None}])
+def test_a_record_is_read_back_as_it_was_opened(table: str, without: dict[str, None]) -> None:
+    record = pending(**without)
+    assert store.create(table, record) == record
+    assert store.get(table, record.id) == record
+
+
+def test_a_record_that_was_opened_twice_is_the_first(table: str) -> None:
+    first = pending()
+    second = replace(first, created_at="later", s3_key="inbox/other.jpg", attempt=7)
+    store.create(table, first)
+    assert store.create(table, second) == first
+    assert store.get(table, first.id) == first
+
+
+def test_a_record_that_has_ended_is_not_opened_again(table: str) -> None:
+    record = store.create(table, pending())
+    write(table, record, Status.REVIEWED, label={"S": "bicycle"})
+    assert store.create(table, record) == replace(record, status=Status.REVIEWED, label="bicycle")
+
+
+def test_of_many_that_open_a_record_at_once_all_get_the_same(table: str) -> None:
+    identity, together = uuid4().hex, threading.Barrier(4)
+
+    def create(number: int) -> Record:
+        together.wait()
+        return store.create(table, pending(id=identity, s3_key=f"inbox/{number}.jpg"))
+
+    with ThreadPoolExecutor(4) as threads:
+        assert set(threads.map(create, range(4))) == {store.get(table, identity)}
+
+
+def test_a_record_that_nobody_opened_is_not_found(table: str) -> None:
+    with pytest.raises(RecordNotFound, match="no classification 0123"):
+        store.get(table, "0123")
+
+
+def test_a_failed_record_that_is_started_again_counts_an_attempt_and_forgets_why(table: str) -> None:
+    record = store.create(table, pending(created_at="2026-01-01T00:00:00.000Z", updated_at="2026-01-01T00:00:00.000Z"))
+    write(table, record, Status.FAILED, error={"S": '{"Error": "ModelFailed", "Cause": "died"}'})
+    failed = store.get(table, record.id)
+    assert failed.reason == "died"
+    again = store.restart(table, failed)
+    assert again == store.get(table, record.id)
+    assert again == replace(record, attempt=2, updated_at=again.updated_at)
+    assert again.updated_at > record.updated_at
+
+
+@pytest.mark.parametrize("status", [Status.PENDING, Status.FAILED])
+def test_of_two_that_start_a_record_again_at_once_one_wins(table: str, status: Status) -> None:
+    record = store.create(table, pending())
+    write(table, record, status)
+    together = threading.Barrier(2)
+
+    def restart(_: int) -> Record:
+        seen = store.get(table, record.id)
+        together.wait()
+        return store.restart(table, seen)
+
+    with ThreadPoolExecutor(2) as threads:
+        assert [again.attempt for again in threads.map(restart, range(2))] == [2, 2]
+    assert store.get(table, record.id).attempt == 2
+
+
+def test_a_caller_that_comes_late_does_not_take_an_attempt_back(table: str) -> None:
+    record = store.create(table, pending())
+    third = store.restart(table, store.restart(table, record))
+    assert third.attempt == 3
+    assert store.restart(table, record) == third == store.get(table, record.id)
+
+
+@pytest.mark.parametrize("status", [Status.ACCEPTED, Status.REVIEW, Status.REVIEWED, Status.REJECTED])
+def test_a_record_that_ended_meanwhile_is_not_started_again(table: str, status: Status) -> None:
+    record = store.create(table, pending())
+    write(table, record, status)
+    assert store.restart(table, record) == replace(record, status=status)
+
+
+def test_a_record_that_was_deleted_meanwhile_is_not_brought_back(table: str) -> None:
+    with pytest.raises(RecordNotFound):
+        store.restart(table, pending())
+
+
+@pytest.fixture
+def run(stack: Stack, plain_bucket: str, ended: Callable[[str], Record]) -> Iterator[Callable[[bytes], Record]]:
+    """Classify a picture by the real state machine, and read what it wrote."""
+
+    def classify(data: bytes) -> Record:
+        key = f"inbox/{uuid4()}"
+        aws.client("s3").put_object(Bucket=plain_bucket, Key=key, Body=data)
+        source = Source(plain_bucket, key)
+        return ended(workflow.start(stack.settings, source).id)
+
+    yield classify
+    stack.endpoint.faults.clear()
+
+
+def assert_classified(record: Record, stack: Stack) -> None:
+    assert record.labels == ("bicycle", "motorcycle")
+    assert record.inferences is not None
+    assert sum(record.inferences) == pytest.approx(1)
+    assert record.confidence == max(record.inferences)
+    assert record.label == record.labels[record.inferences.index(record.confidence)]
+    assert record.known is not None
+    assert 0 <= record.known <= 1
+    assert (record.threshold, record.min_known) == (0.93, 0.5)
+    assert record.model is not None
+    assert record.model.startswith("lite0")
+    assert record.updated_at > record.created_at
+
+
+def test_what_the_workflow_accepted_is_read_with_its_classification(
+    stack: Stack, run: Callable[[bytes], Record]
+) -> None:
+    record = run(samples.encode(samples.render(samples.draw_bicycle), "PNG"))
+    assert (record.status, record.label, record.reason) == (Status.ACCEPTED, "bicycle", None)
+    assert_classified(record, stack)
+
+
+def test_what_the_workflow_holds_back_is_read_with_its_classification_and_why(
+    stack: Stack, run: Callable[[bytes], Record]
+) -> None:
+    record = run(samples.encode(samples.render(samples.draw_house), "WEBP"))
+    assert record.status is Status.REVIEW
+    assert re.search(r"needs 0\.\d{3}\.$", record.reason or "")
+    assert_classified(record, stack)
+
+
+def test_what_the_workflow_rejected_is_read_with_why_and_no_classification(run: Callable[[bytes], Record]) -> None:
+    record = run(b"no picture at all")
+    assert record.status is Status.REJECTED
+    assert record.reason
+    assert not record.reason.startswith("{")
+    assert (record.label, record.confidence, record.labels, record.inferences, record.model) == (None,) * 5
+
+
+def test_what_failed_is_read_with_why_and_no_classification(stack: Stack, run: Callable[[bytes], Record]) -> None:
+    stack.endpoint.faults.append(REFUSED)
+    record = run(samples.encode(samples.render(samples.draw_bicycle), "PNG"))
+    assert record.status is Status.FAILED
+    assert "refused the picture (415): what is this?" in (record.reason or "")
+    assert (record.label, record.confidence, record.labels, record.inferences, record.model) == (None,) * 5
+
+
+def test_a_model_that_does_not_tell_is_read_as_none(table: str) -> None:
+    record = store.create(table, pending())
+    untold = {"S": "null"}
+    write(table, record, Status.ACCEPTED, known=untold, model=untold, labels={"S": '["a", "b"]'})
+    found = store.get(table, record.id)
+    assert (found.known, found.model, found.labels) == (None, None, ("a", "b"))
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_record_of_any_status_is_json(table: str, status: Status) -> None:
+    record = store.create(table, pending())
+    write(table, record, status, inferences={"S": "[0.25, 0.75]"})
+    shown = json.loads(json.dumps(store.get(table, record.id).as_dict()))
+    assert shown == asdict(record) | {"status": status.value, "inferences": [0.25, 0.75]}
+
+
+def caught(error: str, cause: str | None) -> str:
+    return json.dumps({"Error": error} | ({} if cause is None else {"Cause": cause}))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (caught("InvalidImage", json.dumps({"errorMessage": "Cut short.", "errorType": "InvalidImage"})), "Cut short."),
+        (caught("X", json.dumps({"errorMessage": "Été ☂", "stackTrace": ["a", "b"]})), "Été ☂"),
+        (caught("DynamoDB.X", "Rate exceeded (Service: DynamoDb)"), "Rate exceeded (Service: DynamoDb)"),
+        (caught("States.Timeout", None), "The step ended with States.Timeout."),
+        (caught("States.Timeout", ""), "The step ended with States.Timeout."),
+        (caught("X", json.dumps({"errorMessage": ""})), "The step ended with X."),
+        (caught("X", "null"), "null"),
+        (caught("X", "[1, 2]"), "[1, 2]"),
+        (caught("X", '"text"'), '"text"'),
+        (caught("X", '{"errorMessage": "cut sh'), '{"errorMessage": "cut sh'),
+        (caught("X", '{"message": "elsewhere"}'), '{"message": "elsewhere"}'),
+    ],
+)
+def test_what_went_wrong_is_told_in_words(error: str, words: str) -> None:
+    assert store.explain(error) == words
+
+
+def test_a_function_that_timed_out_is_told_in_words() -> None:
+    cause = {"errorType": "Sandbox.Timedout", "errorMessage": "Task timed out after 45.00 seconds", "requestId": "1"}
+    assert store.explain(caught("Sandbox.Timedout", json.dumps(cause))) == "Task timed out after 45.00 seconds"
+
+
+def test_the_time_sorts_as_step_functions_writes_it() -> None:
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", store.now())
+
+
+CALLS: list[Callable[[Record], object]] = [
+    lambda record: store.create("records", record),
+    lambda record: store.restart("records", record),
+    lambda record: store.get("records", record.id),
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    "code", ["ProvisionedThroughputExceededException", "ThrottlingException", "InternalServerError"]
+)
+def test_dynamodb_that_throttles_or_fails_is_busy(
+    fake_aws: FakeAws, call: Callable[[Record], object], code: str
+) -> None:
+    fake_aws.refuses(f"com.amazonaws.dynamodb.v20120810#{code}", 500 if code.startswith("Internal") else 400)
+    with pytest.raises(StorageBusy, match=code):
+        call(pending())
+    assert len(fake_aws.asked) == 3
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_dynamodb_that_hangs_up_is_busy(fake_aws: FakeAws, call: Callable[[Record], object]) -> None:
+    fake_aws.says(Answer(body=None))
+    with pytest.raises(StorageBusy, match="Could not"):
+        call(pending())
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_table_that_is_missing_is_not_taken_for_busy(fake_aws: FakeAws, call: Callable[[Record], object]) -> None:
+    fake_aws.refuses("ResourceNotFoundException")
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        call(pending())

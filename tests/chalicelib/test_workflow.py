@@ -1,0 +1,252 @@
+"""The identity of a picture, and the start of its execution."""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+from uuid import uuid4
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from chalicelib import aws, store, workflow
+from chalicelib.errors import StorageBusy
+from chalicelib.inbox import Source
+from chalicelib.store import Record, Status
+from chalicelib.workflow import execution_input, execution_name, identity, start
+from local import samples
+from local.endpoint import Fault
+from local.stack import Stack
+from tests.conftest import Answer, FakeAws
+
+BICYCLE = samples.encode(samples.render(samples.draw_bicycle), "PNG")
+REFUSED = Fault(424, "ModelError", "what is this?", original_status=415)
+
+PARTS = st.text(max_size=6)
+SOURCES = st.builds(Source, PARTS, PARTS, st.none() | PARTS.filter(bool), PARTS)
+
+
+@pytest.fixture
+def source(plain_bucket: str) -> Source:
+    """A picture that nothing was told of yet."""
+    key = f"inbox/{uuid4()}.png"
+    made = aws.client("s3").put_object(Bucket=plain_bucket, Key=key, Body=BICYCLE)
+    return Source(plain_bucket, key, None, made["ETag"].strip('"'))
+
+
+def executions(stack: Stack, source: Source) -> dict[str, str]:
+    """The statuses of a picture's executions by their names."""
+    pages = aws.client("stepfunctions").get_paginator("list_executions")
+    listed = pages.paginate(stateMachineArn=stack.settings.state_machine_arn).search("executions[]")
+    return {one["name"]: one["status"] for one in listed if one["name"].startswith(identity(source))}
+
+
+def abort(stack: Stack, source: Source, held: threading.Event) -> None:
+    """Stop a picture's first execution and wait for it: the emulator lets a step that is under way end."""
+    arn = stack.settings.state_machine_arn.replace(":stateMachine:", ":execution:")
+    aws.client("stepfunctions").stop_execution(executionArn=f"{arn}:{identity(source)}")
+    held.set()
+    while executions(stack, source) != {identity(source): "ABORTED"}:
+        time.sleep(0.01)
+    held.clear()
+
+
+def at_once(stack: Stack, source: Source, callers: int = 4) -> list[Record]:
+    together = threading.Barrier(callers)
+
+    def call(_: int) -> Record:
+        together.wait()
+        return start(stack.settings, source)
+
+    with ThreadPoolExecutor(callers) as threads:
+        return list(threads.map(call, range(callers)))
+
+
+def test_an_id_never_changes_or_every_picture_would_be_classified_again() -> None:
+    assert identity(Source("bucket", "inbox/a.jpg", "v1", "e7a6")) == "e71a42714907d23c2650571a4a4cd1fe"
+    assert identity(Source("bucket", "inbox/été.jpg", None, "e7a6")) == "e2fa4411724b43e5837f7f085bea47dc"
+
+
+@given(source=SOURCES)
+def test_an_id_fits_whatever_carries_it(source: Source) -> None:
+    assert re.fullmatch(r"[0-9a-f]{32}", identity(source))
+
+
+@given(one=SOURCES, other=SOURCES)
+def test_two_pictures_have_one_id_only_if_they_are_the_same(one: Source, other: Source) -> None:
+    def named(source: Source) -> tuple[str, str, str | None]:
+        return source.bucket, source.key, source.version_id or source.etag
+
+    assert (identity(one) == identity(other)) == (named(one) == named(other))
+
+
+@given(text=st.text(min_size=2), cut=st.integers(0), other=st.integers(0))
+def test_it_matters_where_one_part_ends_and_the_next_begins(text: str, cut: int, other: int) -> None:
+    here, there = cut % len(text), other % len(text)
+    assume(here != there)
+    assert identity(Source(text[:here], text[here:], "v")) != identity(Source(text[:there], text[there:], "v"))
+    assert identity(Source("b", text[:here], text[here:] + "v")) != identity(
+        Source("b", text[:there], text[there:] + "v")
+    )
+
+
+def test_with_a_version_the_entity_tag_does_not_matter() -> None:
+    assert identity(Source("b", "k", "v1", "e1")) == identity(Source("b", "k", "v1", None))
+    assert identity(Source("b", "k", None, "e1")) != identity(Source("b", "k", None, "e2"))
+
+
+def record(attempt: int = 1, **changes: Any) -> Record:
+    plain = Record("0" * 32, Status.PENDING, "b", "inbox/é.jpg", None, None, attempt, "then", "now")
+    return replace(plain, **changes)
+
+
+@pytest.mark.parametrize(("attempt", "ending"), [(1, ""), (2, "-2"), (10**6, "-1000000")])
+def test_an_execution_is_named_after_the_record_and_its_attempt(attempt: int, ending: str) -> None:
+    name = execution_name(record(attempt))
+    assert name == "0" * 32 + ending
+    assert re.fullmatch(r"[\w-]{1,80}", name)
+
+
+def test_the_input_of_an_execution_holds_what_is_known_and_nothing_that_changes() -> None:
+    assert json.loads(execution_input(record(2, version_id="v1"))) == {
+        "id": "0" * 32,
+        "attempt": 2,
+        "s3_bucket": "b",
+        "s3_key": "inbox/é.jpg",
+        "version_id": "v1",
+    }
+    assert execution_input(record(updated_at="later")) == execution_input(record())
+
+
+def test_a_start_opens_a_record_and_runs_an_execution_of_its_name(
+    stack: Stack, source: Source, held: threading.Event
+) -> None:
+    started = start(stack.settings, source)
+    assert started == store.get(stack.settings.records_table, identity(source))
+    assert (started.status, started.attempt, started.s3_key) == (Status.PENDING, 1, source.key)
+    assert (started.etag, started.version_id) == (source.etag, None)
+    assert executions(stack, source) == {started.id: "RUNNING"}
+
+
+def test_a_picture_that_is_told_of_twice_runs_once(stack: Stack, source: Source, held: threading.Event) -> None:
+    first = start(stack.settings, source)
+    assert start(stack.settings, source) == first
+    assert executions(stack, source) == {first.id: "RUNNING"}
+
+
+def test_callers_at_the_same_time_run_one_execution(stack: Stack, source: Source, held: threading.Event) -> None:
+    (started,) = set(at_once(stack, source))
+    assert started.attempt == 1
+    assert executions(stack, source) == {started.id: "RUNNING"}
+
+
+def test_a_picture_that_has_ended_keeps_its_first_result(
+    stack: Stack, source: Source, ended: Callable[[str], Record]
+) -> None:
+    first = ended(start(stack.settings, source).id)
+    assert first.status is Status.ACCEPTED
+    assert start(stack.settings, source) == first
+    assert list(executions(stack, source)) == [first.id]
+
+
+def test_a_failed_picture_that_is_told_of_again_runs_a_second_time(
+    stack: Stack, source: Source, ended: Callable[[str], Record]
+) -> None:
+    stack.endpoint.faults.append(REFUSED)
+    failed = ended(start(stack.settings, source).id)
+    assert (failed.status, failed.attempt) == (Status.FAILED, 1)
+    again = start(stack.settings, source)
+    assert (again.status, again.attempt, again.id) == (Status.PENDING, 2, failed.id)
+    accepted = ended(failed.id)
+    assert (accepted.status, accepted.attempt, accepted.reason) == (Status.ACCEPTED, 2, None)
+    assert set(executions(stack, source)) == {failed.id, f"{failed.id}-2"}
+
+
+def test_a_failed_picture_that_several_tell_of_at_once_runs_one_more_time(
+    stack: Stack, source: Source, ended: Callable[[str], Record]
+) -> None:
+    stack.endpoint.faults.append(REFUSED)
+    failed = ended(start(stack.settings, source).id)
+    assert {again.attempt for again in at_once(stack, source)} == {2}
+    assert ended(failed.id).status is Status.ACCEPTED
+    assert set(executions(stack, source)) == {failed.id, f"{failed.id}-2"}
+
+
+def test_a_pending_picture_whose_execution_was_aborted_runs_again(
+    stack: Stack, source: Source, held: threading.Event, ended: Callable[[str], Record]
+) -> None:
+    first = start(stack.settings, source)
+    abort(stack, source, held)
+    again = start(stack.settings, source)
+    assert (again.status, again.attempt) == (Status.PENDING, 2)
+    assert executions(stack, source) == {first.id: "ABORTED", f"{first.id}-2": "RUNNING"}
+    held.set()
+    assert (ended(first.id).status, ended(first.id).attempt) == (Status.ACCEPTED, 2)
+
+
+def test_a_caller_that_saw_the_aborted_execution_late_does_not_run_a_third(
+    stack: Stack, source: Source, held: threading.Event
+) -> None:
+    first = start(stack.settings, source)
+    abort(stack, source, held)
+    plain_get = store.get
+    overtaken: list[str] = []
+
+    def slow_get(table: str, name: str) -> Record:
+        """Between the refused start and this read, another caller has started the second attempt."""
+        if not overtaken:
+            overtaken.append(name)
+            assert start(stack.settings, source).attempt == 2
+        return plain_get(table, name)
+
+    with patch.object(store, "get", slow_get):
+        assert start(stack.settings, source).attempt == 2
+    assert executions(stack, source) == {first.id: "ABORTED", f"{first.id}-2": "RUNNING"}
+
+
+def test_a_start_that_was_cut_off_before_its_execution_is_mended_by_the_next(
+    stack: Stack, source: Source, held: threading.Event
+) -> None:
+    with patch.object(workflow, "_launch", side_effect=StorageBusy), pytest.raises(StorageBusy):
+        start(stack.settings, source)
+    assert executions(stack, source) == {}
+    assert start(stack.settings, source).attempt == 1
+    assert executions(stack, source) == {identity(source): "RUNNING"}
+
+
+THROTTLED = ["ThrottlingException", "ServiceUnavailable", "ProvisionedThroughputExceededException"]
+ANY_SOURCE = Source("bucket", "inbox/a.jpg", "v1")
+
+
+@pytest.mark.parametrize("code", THROTTLED)
+def test_a_table_that_throttles_is_busy(stack: Stack, fake_aws: FakeAws, code: str) -> None:
+    fake_aws.refuses(code)
+    with pytest.raises(StorageBusy, match="Could not open the record"):
+        start(stack.settings, ANY_SOURCE)
+
+
+@pytest.mark.parametrize("code", [*THROTTLED[:2], "ExecutionLimitExceeded"])
+def test_a_workflow_that_throttles_is_busy(stack: Stack, fake_aws: FakeAws, code: str) -> None:
+    refusal = Answer(400, json.dumps({"__type": code, "message": "no"}).encode())
+    fake_aws.says(Answer(body=b"{}"), refusal)
+    with pytest.raises(StorageBusy, match=f"Could not start the workflow: AWS answered {code}"):
+        start(stack.settings, ANY_SOURCE)
+
+
+def test_a_workflow_that_is_missing_is_not_taken_for_busy(stack: Stack, fake_aws: FakeAws) -> None:
+    fake_aws.says(Answer(body=b"{}"), Answer(400, b'{"__type": "StateMachineDoesNotExist"}'))
+    with pytest.raises(ClientError, match="StateMachineDoesNotExist"):
+        start(stack.settings, ANY_SOURCE)
+
+
+@pytest.mark.usefixtures("no_aws")
+def test_aws_out_of_reach_is_busy(stack: Stack) -> None:
+    with pytest.raises(StorageBusy, match="Could not open the record"):
+        start(stack.settings, ANY_SOURCE)
