@@ -41,8 +41,8 @@ clean: ## Remove the environment and what tools have left.
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 
 $(READY): requirements-dev.txt
-	@echo "Making the environment in .venv; this takes a minute, once."
+	@echo "Making the environment in .venv; this takes a minute or two, once."
 	@rm -rf .venv
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --requirement requirements-dev.txt
 	@touch $@

@@ -1,10 +1,12 @@
 """How quickly a large picture becomes small, and whether the model's answer stays the same.
 
-    python -m benchmarks.shrink
+    python -m benchmarks --only shrink
 
-Speed: `chalicelib.images.prepare` against a full Pillow decode with a resize, and against libjpeg-turbo's scaled decode
-alone (simplejpeg), which neither resizes, checks nor encodes: the floor for anything built on libjpeg. Each round runs
-all three, every round another one first. Ratios are taken within a round; the spread is the middle half of the rounds.
+Speed: `chalicelib.images.prepare` against the same job by a full Pillow decode (decode, turn, resize, encode), and
+against libjpeg-turbo's scaled decode alone (simplejpeg), which neither resizes, checks nor encodes: the floor for
+anything built on libjpeg. Pillow's full decode alone is timed too; that floor is so near to it that nothing built on
+libjpeg is several times quicker. Each round runs all four, every round another one first. Ratios are taken within a
+round; the spread is the middle half of the rounds.
 
 Agreement: the model's answer on the whole picture, decoded in full and handed over as PNG, against its answer on the
 prepared one. The photos at hand are at most 320 pixels wide, so they are enlarged to 12 megapixels first; they hold
@@ -26,31 +28,31 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks.figures import Finding, Spread, Step, ratios, spread
+from benchmarks.tables import cell, table
 from chalicelib.images import MAX_SIDE, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 MODEL = ROOT / "model"
 
+ABOUT = "how quickly a 16-megapixel JPEG becomes small, and whether the model's answer stays"
+
 ROUNDS = 15
 QUICKER_THAN_FULL = 5.0
-"""Goal: a full decode takes at least this many times as long as ours."""
+"""Goal: the same job by a full decode takes at least this many times as long as ours."""
 SLOWER_THAN_SCALED = 1.2
 """Goal: ours takes at most this many times as long as the scaled decode alone."""
+LEGEND = {
+    "ours": "check, scaled decode, resize, encode",
+    "full": "the same job by Pillow's full decode: decode, turn, resize, encode",
+    "decode": "Pillow's full decode alone",
+    "scaled": "libjpeg-turbo's scaled decode alone",
+}
 SPEED_PIXELS = (4608, 3456)
 AGREEMENT_PIXELS = 12_000_000
 AGREEMENT_PHOTOS = 24
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A median and the middle half around it."""
-
-    median: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,10 @@ class Speed:
     megabytes: float
     ours: Spread
     full: Spread
+    decode: Spread
     scaled: Spread
     full_to_ours: Spread
+    decode_to_ours: Spread
     ours_to_scaled: Spread
     met: bool
 
@@ -78,27 +82,34 @@ class Agreement:
     largest_difference: float
 
 
-def measure(rounds: int = ROUNDS) -> dict[str, Any]:
+def measure(step: Step, rounds: int = ROUNDS) -> dict[str, Any]:
     """Measures both and returns plain data.
 
     Args:
+        step: told how far it is.
         rounds: how often each contestant runs on each picture.
 
     Returns:
         `speed`: a list with a `Speed` as dictionary for each picture. `agreement`: a list with an `Agreement` as
         dictionary for each group, or the reason why it could not be measured.
     """
-    agreement = measure_agreement()
+    speeds = measure_speed(lambda what, done: step(what, done / 2), rounds)
+    agreement = measure_agreement(lambda what, done: step(what, (1 + done) / 2))
     return {
-        "speed": [asdict(speed) for speed in measure_speed(rounds)],
+        "speed": [asdict(speed) for speed in speeds],
         "agreement": agreement if isinstance(agreement, str) else [asdict(group) for group in agreement],
     }
 
 
-def measure_speed(rounds: int = ROUNDS) -> list[Speed]:
+def measure_speed(step: Step, rounds: int = ROUNDS) -> list[Speed]:
     """Times ours, the full decode and the scaled decode, on a drawn photo and on those in `large`."""
-    drawn = (f"drawn, {SPEED_PIXELS[0]} x {SPEED_PIXELS[1]}", draw_photo(SPEED_PIXELS))
-    return [_race(name, data, rounds) for name, data in (drawn, *_large_photos())]
+    step("drawing a photo", 0.0)
+    pictures = [(f"drawn, {SPEED_PIXELS[0]} x {SPEED_PIXELS[1]}", draw_photo(SPEED_PIXELS)), *_large_photos()]
+    speeds = []
+    for number, (name, data) in enumerate(pictures):
+        step(f"racing over {name}", number / len(pictures))
+        speeds.append(_race(name, data, rounds))
+    return speeds
 
 
 def draw_photo(size: tuple[int, int]) -> bytes:
@@ -147,6 +158,7 @@ def _race(name: str, data: bytes, rounds: int) -> Speed:
     contestants: dict[str, Callable[[], object]] = {
         "ours": lambda: prepare(data, "photo.jpg"),
         "full": lambda: _full(data),
+        "decode": lambda: Image.open(BytesIO(data)).load(),
         "scaled": lambda: simplejpeg.decode_jpeg(data, "RGB", **least),
     }
     times: dict[str, list[float]] = {contestant: [] for contestant in contestants}
@@ -157,32 +169,33 @@ def _race(name: str, data: bytes, rounds: int) -> Speed:
             start = time.perf_counter()
             contestants[contestant]()
             times[contestant].append((time.perf_counter() - start) * 1000)
-    ours, full, scaled = (times[contestant][1:] for contestant in contestants)  # the first round only warms up
-    full_to_ours = _spread([a / b for a, b in zip(full, ours, strict=True)])
-    ours_to_scaled = _spread([a / b for a, b in zip(ours, scaled, strict=True)])
+    ours, full, decode, scaled = (times[contestant][1:] for contestant in contestants)  # the first round only warms up
+    full_to_ours = spread(ratios(full, ours))
+    ours_to_scaled = spread(ratios(ours, scaled))
     return Speed(
         picture=name,
         megabytes=len(data) / 1e6,
-        ours=_spread(ours),
-        full=_spread(full),
-        scaled=_spread(scaled),
+        ours=spread(ours),
+        full=spread(full),
+        decode=spread(decode),
+        scaled=spread(scaled),
         full_to_ours=full_to_ours,
+        decode_to_ours=spread(ratios(decode, ours)),
         ours_to_scaled=ours_to_scaled,
         met=full_to_ours.median >= QUICKER_THAN_FULL and ours_to_scaled.median <= SLOWER_THAN_SCALED,
     )
 
 
-def _spread(values: Sequence[float]) -> Spread:
-    low, median, high = statistics.quantiles(values, n=4)
-    return Spread(median=median, low=low, high=high)
-
-
-def measure_agreement() -> list[Agreement] | str:
+def measure_agreement(step: Step) -> list[Agreement] | str:
     """Asks the model about each picture twice, as it is and prepared.
+
+    Args:
+        step: told how far it is.
 
     Returns:
         The agreement in each group of pictures, or the reason why it could not be measured.
     """
+    step("enlarging photos", 0.0)
     groups = {
         f"photos enlarged to {AGREEMENT_PIXELS // 1_000_000} megapixels": _enlarged_photos(),
         "photos of a camera, 16 megapixels": _large_photos(),
@@ -203,7 +216,7 @@ def measure_agreement() -> list[Agreement] | str:
         answer = inference.predict_fn(inference.input_fn(data, content_type), model)
         return dict(zip(answer["labels"], answer["probabilities"], strict=True))
 
-    return [_agreement(name, pictures, probabilities) for name, pictures in groups.items()]
+    return [_agreement(name, pictures, probabilities, step) for name, pictures in groups.items()]
 
 
 def _enlarged_photos() -> list[tuple[str, bytes]]:
@@ -222,10 +235,14 @@ def _enlarge(path: Path) -> bytes:
 
 
 def _agreement(
-    name: str, pictures: Sequence[tuple[str, bytes]], probabilities: Callable[[bytes, str], dict[str, float]]
+    name: str,
+    pictures: Sequence[tuple[str, bytes]],
+    probabilities: Callable[[bytes, str], dict[str, float]],
+    step: Step,
 ) -> Agreement:
     same, differences = 0, []
-    for file_name, data in pictures:
+    for number, (file_name, data) in enumerate(pictures):
+        step(f"asking the model, {name}", number / len(pictures))
         small = prepare(data, file_name)
         before, after = probabilities(_lossless(data), "image/png"), probabilities(small.data, small.content_type)
         same += max(before, key=before.__getitem__) == max(after, key=after.__getitem__)
@@ -235,44 +252,58 @@ def _agreement(
 
 def show(figures: dict[str, Any], console: Console) -> None:
     """Prints what `measure` returned."""
-    table = Table(title="A 16-megapixel JPEG made small: milliseconds, median (middle half)")
-    for column in (
-        "picture",
-        "MB",
-        "ours",
-        "full decode",
-        "scaled decode alone",
-        "full / ours",
-        "ours / scaled",
-        "goals",
-    ):
-        table.add_column(column, justify="left" if column == "picture" else "right")
+    milliseconds = table(
+        "A 16-megapixel JPEG made small: milliseconds, median (middle half)",
+        *("picture", "MB", *LEGEND),
+    )
+    compared = table(
+        "The same as ratios: median (middle half)",
+        *("picture", "full / ours", "decode / ours", "ours / scaled", "goals"),
+    )
     for speed in figures["speed"]:
-        table.add_row(
-            speed["picture"],
-            f"{speed['megabytes']:.1f}",
-            *(_cell(speed[name], 1) for name in ("ours", "full", "scaled")),
-            *(_cell(speed[name], 2) for name in ("full_to_ours", "ours_to_scaled")),
-            "met" if speed["met"] else "not met",
-        )
-    console.print(table)
-    console.print(f"Goals: full / ours >= {QUICKER_THAN_FULL:g}, ours / scaled <= {SLOWER_THAN_SCALED:g} (medians).\n")
+        cells = (cell(speed[name], 0) for name in LEGEND)
+        milliseconds.add_row(speed["picture"], f"{speed['megabytes']:.1f}", *cells)
+        cells = (cell(speed[name], 2) for name in ("full_to_ours", "decode_to_ours", "ours_to_scaled"))
+        compared.add_row(speed["picture"], *cells, "met" if speed["met"] else "not met")
+    console.print(milliseconds)
+    console.print("\n".join(f"  {name:<6} {what}" for name, what in LEGEND.items()), highlight=False)
+    console.print()
+    console.print(compared)
+    console.print(f"Goals: full / ours >= {QUICKER_THAN_FULL:g}, ours / scaled <= {SLOWER_THAN_SCALED:g}.")
+    console.print()
     if isinstance(figures["agreement"], str):
         console.print(figures["agreement"])
         return
-    table = Table(title="The model's answer on the picture as it is and on the prepared one")
-    for column in ("pictures", "count", "same label", "mean difference", "largest difference"):
-        table.add_column(column, justify="left" if column == "pictures" else "right")
+    answers = table(
+        "The model's answer on the picture as it is and on the prepared one",
+        *("pictures", "count", "same label", "mean difference", "largest difference"),
+    )
     for group in figures["agreement"]:
         differences = (f"{group[name]:.4f}" for name in ("mean_difference", "largest_difference"))
-        table.add_row(group["pictures"], str(group["count"]), str(group["same_label"]), *differences)
-    console.print(table)
+        answers.add_row(group["pictures"], str(group["count"]), str(group["same_label"]), *differences)
+    console.print(answers)
     console.print("Differences are of probabilities. Enlarged photos hold less detail than a camera's.")
 
 
-def _cell(spread: dict[str, float], digits: int) -> str:
-    return f"{spread['median']:.{digits}f} ({spread['low']:.{digits}f} to {spread['high']:.{digits}f})"
+def findings(figures: dict[str, Any]) -> list[Finding]:
+    """The lines of the closing table: the least favourable picture counts."""
+    quicker = min(speed["full_to_ours"]["median"] for speed in figures["speed"])
+    slower = max(speed["ours_to_scaled"]["median"] for speed in figures["speed"])
+    decode = min(speed["decode_to_ours"]["median"] for speed in figures["speed"])
+    found = [
+        Finding("16 megapixels: full decode, resize, encode / ours", f"{quicker:.1f} x", *_at_least(quicker)),
+        Finding("16 megapixels: full decode alone / ours", f"{decode:.1f} x"),
+        Finding("16 megapixels: ours / scaled decode alone", f"{slower:.2f} x", *_at_most(slower)),
+    ]
+    if isinstance(figures["agreement"], str):
+        return [*found, Finding("the model's label, shrunk and not", "left out")]
+    same, count = (sum(group[name] for group in figures["agreement"]) for name in ("same_label", "count"))
+    return [*found, Finding("the model's label, shrunk and not", f"{same} of {count} alike")]
 
 
-if __name__ == "__main__":
-    show(measure(), Console())
+def _at_least(ratio: float) -> tuple[str, bool]:
+    return f">= {QUICKER_THAN_FULL:g} x", ratio >= QUICKER_THAN_FULL
+
+
+def _at_most(ratio: float) -> tuple[str, bool]:
+    return f"<= {SLOWER_THAN_SCALED:g} x", ratio <= SLOWER_THAN_SCALED

@@ -31,9 +31,7 @@ from PIL.TiffImagePlugin import (
 )
 
 from chalicelib.errors import ImageTooLarge, InvalidImage, PictureError, UnsupportedImage
-
-MAX_BYTES = 25 * 1024 * 1024
-"""Largest file that is read, in bytes."""
+from chalicelib.limits import MAX_BYTES
 
 MAX_PIXELS = 100_000_000
 """Largest picture that is decoded, in pixels: 400 MB in memory at Pillow's 4 bytes a pixel."""

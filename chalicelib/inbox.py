@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from chalicelib import aws
 from chalicelib.errors import ImageNotFound, ImageTooLarge, InvalidRequest
-from chalicelib.images import MAX_BYTES
+from chalicelib.limits import MAX_BYTES
 
 PREFIX = "inbox/"
 """What lies under this prefix is classified. Results never go here: they would trigger the workflow again."""

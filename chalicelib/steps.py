@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from chalicelib import decision, endpoint, images, inbox, workflow
+from chalicelib import decision, endpoint, inbox, workflow
 from chalicelib.errors import InvalidRequest
 from chalicelib.inbox import Source
 from chalicelib.settings import DEFAULT_THRESHOLD, Settings
@@ -26,6 +26,8 @@ def serialize(state: Mapping[str, Any]) -> State:
         PictureError: the picture cannot be classified.
         StorageBusy: S3 is throttling or failing.
     """
+    from chalicelib import images
+
     source = Source(_text(state, "s3_bucket"), _text(state, "s3_key"), state.get("version_id"), state.get("etag"))
     picture = images.prepare(inbox.read(source), source.key)
     return {

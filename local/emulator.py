@@ -7,7 +7,7 @@ it behave like AWS where a picture passes:
 - S3's notifications are delivered in the background and tried again (moto calls within PutObject and drops errors);
 - S3's events carry the version of the object, and a sequencer (moto leaves them out);
 - the clients that call from inside the interpreter are made once, not once per task;
-- a definition is parsed once, not once per execution.
+- a definition is parsed once, not once per execution, and so is each path into a state.
 """
 
 import json
@@ -27,6 +27,7 @@ from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_dynamodb
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+from moto.stepfunctions.parser.asl.utils import json_path
 from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 
 from local.functions import Functions
@@ -93,6 +94,7 @@ def _seams(stack: ExitStack, functions: Functions) -> None:
     stack.enter_context(patch.object(moto.awslambda.models.LambdaFunction, "invoke", invoke))
     stack.enter_context(patch.object(moto.s3.notifications, "_invoke_awslambda", notify))
     stack.enter_context(patch.object(moto.s3.notifications, "_get_s3_event", versioned_event))
+    stack.enter_context(patch.object(json_path, "parse", cache(json_path.parse)))
     stack.enter_context(patch.object(AmazonStateLanguageParser, "parse", staticmethod(cache(plain_parse))))
     for module in (lambda_eval_utils, state_task_service_dynamodb):
         stack.enter_context(patch.object(module, "boto_client_for", client_once))

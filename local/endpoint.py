@@ -71,7 +71,6 @@ class Endpoint:
         model_dir: the folder with the model.
         write_capture: takes a capture file's key, below the capture prefix, and its bytes.
         faults: answers to give instead of the model's, first come, first served.
-        after: called with the seconds that the model took.
     """
 
     name: str

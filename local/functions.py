@@ -142,8 +142,8 @@ class Functions:
                 return
             if delay is not None:
                 time.sleep(delay)
-        self.lost.append(LostEvent(name, payload, result.payload))
         logger.error("%s failed three times, its event is lost: %s", self.full_name(name), result.payload)
+        self.lost.append(LostEvent(name, payload, result.payload))
 
 
 def _describe(failure: BaseException) -> dict[str, Any]:

@@ -56,6 +56,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def stack() -> Iterator[Stack]:
     """The embedded AWS with the app, the workflow and the model, up for all tests that ask for it."""
     with running() as started:
+        for service in ("s3", "dynamodb", "stepfunctions"):
+            aws.client(service)  # what runs in the background keeps these whatever a test puts in AWS's place
         yield started
 
 
@@ -180,7 +182,8 @@ def fake_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
             if answer.body is None:
                 return
             self.send_response(answer.status)
-            claimed = {"Content-Length": str(len(answer.body) if answer.length is None else answer.length)}
+            length = len(answer.body) if answer.length is None else answer.length
+            claimed = {"Content-Length": str(length), "Connection": "close"}
             for name, value in (claimed | answer.headers).items():
                 self.send_header(name, value)
             self.end_headers()
@@ -215,14 +218,14 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     plain, owner = aws.client, threading.get_ident()
     made: dict[str, Any] = {}
 
-    def client(service: str, attempts: int = 3, read_timeout: float = aws.READ_TIMEOUT) -> Any:
+    def client(service: str, **options: Any) -> Any:
         if threading.get_ident() != owner:
-            return plain(service, attempts, read_timeout)
+            return plain(service, **options)
         if service not in made:
             with pytest.MonkeyPatch.context() as environment:
                 for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME"):
                     environment.setenv(name, url)
-                made[service] = plain.__wrapped__(service, attempts, min(read_timeout, 0.3))
+                made[service] = plain.__wrapped__(service, **options | {"read_timeout": 0.3})
         return made[service]
 
     monkeypatch.setattr(aws, "client", client)

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from chalicelib import images
+from chalicelib import images, limits
 from chalicelib.errors import ImageTooLarge, InvalidImage, UnsupportedImage
 from chalicelib.images import Picture, prepare
 from tests.chalicelib import pictures
@@ -436,7 +436,7 @@ def test_a_camera_raw_file_is_not_taken_for_the_tiff_that_it_looks_like(key: str
 
 def test_too_many_bytes_are_refused_before_anything_else() -> None:
     with pytest.raises(ImageTooLarge, match=r"25\.0 MiB, at most 25 MiB are taken; save the picture with fewer pixels"):
-        prepare(bytes(images.MAX_BYTES + 1), "a.jpg")
+        prepare(bytes(limits.MAX_BYTES + 1), "a.jpg")
 
 
 def gif_frame_beyond_its_screen() -> bytes:

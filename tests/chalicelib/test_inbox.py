@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib import aws, images, inbox
+from chalicelib import aws, inbox, limits
 from chalicelib.errors import ImageNotFound, ImageTooLarge, InvalidRequest, StorageBusy
 from chalicelib.inbox import MAX_KEY_BYTES, PREFIX, Source, find, read, sources
 from tests.conftest import Answer, FakeAws
@@ -253,7 +253,7 @@ def test_a_picture_of_the_largest_size_is_read_and_one_byte_more_is_not(
 
 
 def test_what_is_too_large_is_not_downloaded(fake_aws: FakeAws) -> None:
-    fake_aws.says(Answer(body=b"the first bytes", length=images.MAX_BYTES + 1))
+    fake_aws.says(Answer(body=b"the first bytes", length=limits.MAX_BYTES + 1))
     started = time.monotonic()
     with pytest.raises(ImageTooLarge, match=r"has 26\.2 MB, 26\.2 MB are taken"):
         read(Source("bucket", "inbox/a.jpg"))
