@@ -91,9 +91,12 @@ def understand(body: bytes, labels: Sequence[str]) -> Answer:
         answer = json.loads(body)
         if isinstance(answer, list):
             return Answer(tuple(labels), tuple(map(float, answer)))
+        labels, probabilities = answer["labels"], answer["probabilities"]
+        if not isinstance(labels, list) or not isinstance(probabilities, list):
+            raise TypeError("labels and probabilities are lists")
         return Answer(
-            labels=tuple(map(str, answer["labels"])),
-            inferences=tuple(map(float, answer["probabilities"])),
+            labels=tuple(map(str, labels)),
+            inferences=tuple(map(float, probabilities)),
             known=_fraction(answer, "known"),
             threshold=_fraction(answer, "threshold"),
             min_known=_fraction(answer, "min_known"),

@@ -21,6 +21,10 @@ from botocore.exceptions import ClientError
 from chalicelib import aws
 from chalicelib.errors import RecordNotFound
 
+MAX_ID_BYTES = 2048
+"""UTF-8 bytes of a partition key:
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
+
 
 class Status(StrEnum):
     """Where a picture stands."""
@@ -143,6 +147,8 @@ def get(table: str, identity: str) -> Record:
         RecordNotFound: there is none with this id.
         StorageBusy: DynamoDB is throttling or failing.
     """
+    if len(identity.encode("utf-8", "replace")) > MAX_ID_BYTES:
+        raise RecordNotFound("There is no classification with an id this long.")
     with aws.storage("read the record"):
         response = aws.client("dynamodb").get_item(TableName=table, Key={"id": {"S": identity}}, ConsistentRead=True)
     if "Item" not in response:

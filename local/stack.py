@@ -279,6 +279,7 @@ def _add_trigger(client: Any, functions: Functions, arns: Mapping[str, str]) -> 
 
 @contextmanager
 def _serve_endpoint(endpoint: Endpoint, listening: socket.socket) -> Iterator[None]:
+    listening.listen()
     server = uvicorn.Server(uvicorn.Config(endpoint.app, log_config=None, access_log=False, lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="endpoint", daemon=True)
     stopped = threading.Event()

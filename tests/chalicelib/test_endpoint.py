@@ -233,3 +233,11 @@ def test_the_embedded_endpoint_is_missed_under_another_name(stack: Stack) -> Non
 def test_the_embedded_endpoint_refuses_what_is_no_picture(stack: Stack) -> None:
     with pytest.raises(InvalidInference, match="refused the picture"):
         classify(stack.settings.endpoint_name, b"no picture", "image/jpeg", "0123abcd", LABELS)
+
+
+@pytest.mark.parametrize(
+    "answer", [{"labels": "ab", "probabilities": [1, 0]}, {"labels": ["a", "b"], "probabilities": "10"}]
+)
+def test_text_in_the_place_of_a_list_is_not_read_letter_by_letter(answer: object) -> None:
+    with pytest.raises(InvalidInference):
+        understand(json.dumps(answer).encode(), ("a", "b"))

@@ -282,3 +282,8 @@ def test_a_table_that_is_missing_is_not_taken_for_busy(fake_aws: FakeAws, call: 
     fake_aws.refuses("ResourceNotFoundException")
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
         call(pending())
+
+
+def test_an_id_longer_than_dynamodb_takes_is_not_found_rather_than_asked_for() -> None:
+    with pytest.raises(RecordNotFound):
+        store.get("records", "x" * (store.MAX_ID_BYTES + 1))
