@@ -48,7 +48,7 @@ class View:
         self._pictures = [Progress(path, key) for path, key in files]
         self._order: list[int] = []
         self._console = console
-        self._live = Live(console=console, refresh_per_second=8, transient=True, get_renderable=self._render)
+        self._live = Live(console=console, refresh_per_second=8, transient=True, get_renderable=self.render)
 
     def __enter__(self) -> "View":
         self._live.start()
@@ -62,9 +62,10 @@ class View:
         self._pictures[place] = progress
         self._order = [other for other in self._order if other != place] + [place]
 
-    def _render(self) -> Group:
+    def render(self) -> Group:
+        """What is shown right now."""
         room = max(3, self._console.height - 6)
-        table = _table([self._pictures[place] for place in self._order[-room:]])
+        table = _table([self._pictures[place] for place in self._order[-room:]], one_line=True)
         done = sum(progress.status not in ("WAITING", Status.PENDING) for progress in self._pictures)
         bar = ProgressBar(total=len(self._pictures), completed=done, width=40)
         return Group(table, Text(f"{done} of {len(self._pictures)} pictures have ended"), bar)
@@ -100,14 +101,15 @@ def _tail(key: str) -> str:
     return key if len(key) <= KEY_WIDTH else "…" + key[1 - KEY_WIDTH :]
 
 
-def _table(pictures: list[Progress]) -> Table:
+def _table(pictures: list[Progress], *, one_line: bool = False) -> Table:
     table = Table(box=None, pad_edge=False, expand=False)
-    table.add_column("picture", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("label", no_wrap=True)
-    table.add_column("confidence", justify="right", no_wrap=True)
-    table.add_column("time", justify="right", no_wrap=True)
-    table.add_column("why", overflow="fold")
+    width = max((min(len(one.key), KEY_WIDTH) for one in pictures), default=0)
+    table.add_column("picture", no_wrap=True, min_width=max(width, len("picture")))
+    table.add_column("state", no_wrap=True, min_width=len(Status.ACCEPTED))
+    table.add_column("label", no_wrap=True, min_width=len("motorcycle"))
+    table.add_column("confidence", justify="right", no_wrap=True, min_width=len("confidence"))
+    table.add_column("time", justify="right", no_wrap=True, min_width=len("99.9 s"))
+    table.add_column("why", overflow="ellipsis" if one_line else "fold", no_wrap=one_line)
     for one in pictures:
         record = one.record
         sure = record.confidence if record else None
@@ -116,7 +118,7 @@ def _table(pictures: list[Progress]) -> Table:
             Text(one.status, style=COLOURS.get(Status(one.status), "") if one.status != "WAITING" else "dim"),
             (record.label if record else None) or "–",
             "–" if sure is None else f"{sure:.1%}",
-            f"{one.seconds:.1f} s",
+            f"{one.seconds:.1f} s" if one.seconds else "…",
             escape(one.reason or ""),
         )
     return table
