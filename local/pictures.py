@@ -113,10 +113,13 @@ def classify(stack: Stack, files: list[tuple[Path, str]], show: Callable[[int, P
             show(place, latest)
         return latest
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
         running = {pool.submit(follow, place, path, key): place for place, (path, key) in enumerate(files)}
         for future in as_completed(running):
             ended[running[future]] = future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
     return ended
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -76,23 +77,25 @@ def plain_bucket(stack: Stack) -> str:
     return "plain"
 
 
+def wait_for(stack: Stack, identity: str) -> Record:
+    """The record of a picture, once it has come to an end."""
+    deadline = time.monotonic() + PATIENCE
+    record = None
+    while time.monotonic() < deadline:
+        try:
+            record = store.get(stack.settings.records_table, identity)
+        except RecordNotFound:
+            record = None
+        if record and record.status is not Status.PENDING:
+            return record
+        time.sleep(0.02)
+    pytest.fail(f"{identity} has not ended: {record}")
+
+
 @pytest.fixture
 def ended(stack: Stack) -> Callable[[str], Record]:
     """Wait until a picture's record has come to an end."""
-
-    def wait(identity: str) -> Record:
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            try:
-                record = store.get(stack.settings.records_table, identity)
-            except RecordNotFound:
-                record = None
-            if record and record.status is not Status.PENDING:
-                return record
-            time.sleep(0.02)
-        pytest.fail(f"{identity} has not ended")
-
-    return wait
+    return partial(wait_for, stack)
 
 
 @pytest.fixture

@@ -18,12 +18,12 @@ import pytest
 from PIL import Image
 
 from chalicelib import aws, inbox, store, workflow
-from chalicelib.errors import RecordNotFound
 from chalicelib.inbox import Source
 from chalicelib.store import Record, Status
 from local import functions, samples
 from local.endpoint import Fault
 from local.stack import Stack
+from tests.conftest import wait_for
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 DEADLINE = 30.0
@@ -51,20 +51,6 @@ def healthy(stack: Stack) -> Iterator[None]:
 
 def fresh(name: str = "photo.png") -> str:
     return f"{uuid4()}/{name}"
-
-
-def wait_for(stack: Stack, identity: str) -> Record:
-    deadline = time.monotonic() + DEADLINE
-    record = None
-    while time.monotonic() < deadline:
-        try:
-            record = store.get(stack.settings.records_table, identity)
-        except RecordNotFound:
-            record = None
-        if record and record.status is not Status.PENDING:
-            return record
-        time.sleep(0.05)
-    pytest.fail(f"{identity} has not ended: {record}")
 
 
 def classify(stack: Stack, data: bytes, name: str = "photo.png") -> Record:
