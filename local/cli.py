@@ -19,7 +19,7 @@ from chalicelib.store import Status
 from local import pictures, samples
 from local.diagram import draw
 from local.stack import ROOT, Ports, PortTaken, Stack, running
-from local.view import View, show_end, terminal
+from local.view import View, show_end, table, terminal
 
 PORT = click.IntRange(0, 65535)
 
@@ -101,13 +101,13 @@ def classify(paths: tuple[Path, ...], *, as_json: bool, aws_port: int, api_port:
 def demo(*, as_json: bool, keep: Path | None, aws_port: int, api_port: int, endpoint_port: int) -> None:
     """Classify sample pictures that are drawn here: see it work.
 
-    A bicycle and a motorcycle, something else, which is held back, and a broken file, which is rejected.
+    A bicycle and a motorcycle, something else, which is held back, and a broken file, which is rejected. Then the
+    endpoint goes missing under a picture, which fails, and is started again.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        folder = keep or Path(temporary) / "samples"
-        samples.write(folder)
+        files = samples.write(keep or Path(temporary))
         ports = Ports(aws_port, api_port, endpoint_port)
-        sys.exit(_classify(tuple(sorted(folder.iterdir())), ports, as_json=as_json))
+        sys.exit(_classify(tuple(files), ports, as_json=as_json, then=_show_failure))
 
 
 @main.command()
@@ -123,7 +123,18 @@ def diagram(out: Path) -> None:
     click.echo(f"Drew {out}.")
 
 
-def _classify(paths: tuple[Path, ...], ports: Ports, *, as_json: bool) -> int:
+def _show_failure(stack: Stack, path: Path, console: Console) -> None:
+    console.print("\nNow the endpoint goes missing, and comes back; the same picture is started again:")
+    console.print(table(pictures.fail_and_start_again(stack, path)))
+
+
+def _classify(
+    paths: tuple[Path, ...],
+    ports: Ports,
+    *,
+    as_json: bool,
+    then: Callable[[Stack, Path, Console], None] | None = None,
+) -> int:
     files = pictures.find(paths)
     if not files:
         raise click.ClickException("There is no file in there.")
@@ -134,10 +145,12 @@ def _classify(paths: tuple[Path, ...], ports: Ports, *, as_json: bool) -> int:
         with View(files, console) as view:
             ended = pictures.classify(stack, files, view.show)
         seconds = time.monotonic() - started
-    if as_json:
-        click.echo(json.dumps([one.as_dict() for one in ended], indent=2))
-    else:
-        show_end(ended, seconds, console)
+        if as_json:
+            click.echo(json.dumps([one.as_dict() for one in ended], indent=2))
+        else:
+            show_end(ended, seconds, console)
+            if then:
+                then(stack, files[0][0], console)
     return int(any(one.status == Status.FAILED for one in ended))
 
 

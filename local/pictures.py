@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from chalicelib import workflow
 from chalicelib.errors import InvalidRequest, RecordNotFound
 from chalicelib.inbox import Source
 from chalicelib.store import Record, Status
+from local.endpoint import Fault
 from local.stack import Stack
 
 AT_ONCE = 8
@@ -107,7 +109,7 @@ def classify(stack: Stack, files: list[tuple[Path, str]], show: Callable[[int, P
     """
     ended: list[Progress] = [Progress(path, key) for path, key in files]
 
-    def follow(place: int, path: Path, key: str) -> Progress:
+    def run(place: int, path: Path, key: str) -> Progress:
         latest = Progress(path, key)
         for latest in follow_one(stack, path, key):
             show(place, latest)
@@ -115,7 +117,7 @@ def classify(stack: Stack, files: list[tuple[Path, str]], show: Callable[[int, P
 
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
-        running = {pool.submit(follow, place, path, key): place for place, (path, key) in enumerate(files)}
+        running = {pool.submit(run, place, path, key): place for place, (path, key) in enumerate(files)}
         for future in as_completed(running):
             ended[running[future]] = future.result()
     finally:
@@ -131,7 +133,18 @@ def follow_one(stack: Stack, path: Path, key: str) -> Iterator[Progress]:
     except (OSError, ClientError, InvalidRequest) as error:
         yield Progress(path, key, Status.FAILED, reason=f"Could not be dropped: {error}")
         return
-    now = Progress(path, key, Status.PENDING, source=source)
+    yield from follow(stack, Progress(path, key, Status.PENDING, source=source), source, started)
+
+
+def follow(stack: Stack, now: Progress, source: Source, started: float) -> Iterator[Progress]:
+    """Tell where a picture that is in the inbox stands, each time that changes, until it has ended.
+
+    Args:
+        stack: the running system.
+        now: the picture, pending.
+        source: the object in the inbox.
+        started: when the clock was started, as `time.monotonic` has it.
+    """
     yield now
     while now.status == Status.PENDING:
         time.sleep(POLL_INTERVAL)
@@ -151,3 +164,21 @@ def _look(stack: Stack, source: Source, now: Progress) -> Progress:
     if now.seconds > PATIENCE:
         return replace(now, status=Status.FAILED, record=record, reason=f"Still pending after {PATIENCE:.0f} s.")
     return now
+
+
+def fail_and_start_again(stack: Stack, path: Path) -> list[Progress]:
+    """Drop a picture while the endpoint is missing, and start it again once it is back.
+
+    Returns:
+        Where it stood after the first attempt, and after the second.
+    """
+    name = stack.settings.endpoint_name
+    stack.endpoint.faults.append(Fault(HTTPStatus.BAD_REQUEST, "ValidationError", f"Endpoint {name} not found."))
+    *_, failed = follow_one(stack, path, f"again/{path.name}")
+    if failed.source is None:
+        return [failed]
+    started = time.monotonic()
+    workflow.start(stack.settings, failed.source)
+    again = replace(failed, status=Status.PENDING, record=None, reason=None)
+    *_, ended = follow(stack, again, failed.source, started)
+    return [failed, ended]

@@ -19,14 +19,23 @@ Point = tuple[float, float]
 INK = (30, 30, 34)
 
 
-def write(folder: Path) -> None:
-    """Write the samples into a folder, which is made if it is missing."""
+def write(folder: Path) -> list[Path]:
+    """Write the samples into a folder, which is made if it is missing.
+
+    Returns:
+        The files: a bicycle first, a motorcycle, something else, and a bicycle that was cut off.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    bicycle, motorcycle = render(draw_bicycle), render(draw_motorcycle)
-    (folder / "bicycle.png").write_bytes(encode(bicycle, "PNG"))
-    (folder / "motorcycle.jpg").write_bytes(encode(motorcycle, "JPEG"))
-    (folder / "house.webp").write_bytes(encode(render(draw_house), "WEBP"))
-    (folder / "broken.jpg").write_bytes(encode(bicycle, "JPEG")[:6000])
+    bicycle, motorcycle, house = map(render, (draw_bicycle, draw_motorcycle, draw_house))
+    files = {
+        folder / "bicycle.png": encode(bicycle, "PNG"),
+        folder / "motorcycle.jpg": encode(motorcycle, "JPEG"),
+        folder / "house.webp": encode(house, "WEBP"),
+        folder / "broken.jpg": encode(bicycle, "JPEG")[:6000],
+    }
+    for path, data in files.items():
+        path.write_bytes(data)
+    return list(files)
 
 
 def render(draw: Callable[[Draw], None]) -> Image.Image:

@@ -65,10 +65,10 @@ class View:
     def render(self) -> Group:
         """What is shown right now."""
         room = max(3, self._console.height - 6)
-        table = _table([self._pictures[place] for place in self._order[-room:]], one_line=True)
+        rows = table([self._pictures[place] for place in self._order[-room:]], one_line=True)
         done = sum(progress.status not in ("WAITING", Status.PENDING) for progress in self._pictures)
         bar = ProgressBar(total=len(self._pictures), completed=done, width=40)
-        return Group(table, Text(f"{done} of {len(self._pictures)} pictures have ended"), bar)
+        return Group(rows, Text(f"{done} of {len(self._pictures)} pictures have ended"), bar)
 
 
 def show_end(ended: list[Progress], seconds: float, console: Console) -> None:
@@ -80,7 +80,7 @@ def show_end(ended: list[Progress], seconds: float, console: Console) -> None:
         console: where to print.
     """
     shown = ended if len(ended) <= MAX_ROWS else [one for one in ended if one.status != Status.ACCEPTED][:MAX_ROWS]
-    console.print(_table(shown))
+    console.print(table(shown))
     if len(shown) < len(ended):
         console.print(f"{len(ended) - len(shown)} more are not shown; --json lists all.")
     counts = Counter(one.status for one in ended)
@@ -101,19 +101,25 @@ def _tail(key: str) -> str:
     return key if len(key) <= KEY_WIDTH else "…" + key[1 - KEY_WIDTH :]
 
 
-def _table(pictures: list[Progress], *, one_line: bool = False) -> Table:
-    table = Table(box=None, pad_edge=False, expand=False)
+def table(pictures: list[Progress], *, one_line: bool = False) -> Table:
+    """Where pictures stand, a row for each.
+
+    Args:
+        pictures: where each stands.
+        one_line: whether to cut reasons short rather than fold them.
+    """
+    rows = Table(box=None, pad_edge=False, expand=False)
     width = max((min(len(one.key), KEY_WIDTH) for one in pictures), default=0)
-    table.add_column("picture", no_wrap=True, min_width=max(width, len("picture")))
-    table.add_column("state", no_wrap=True, min_width=len(Status.ACCEPTED))
-    table.add_column("label", no_wrap=True, min_width=len("motorcycle"))
-    table.add_column("confidence", justify="right", no_wrap=True, min_width=len("confidence"))
-    table.add_column("time", justify="right", no_wrap=True, min_width=len("99.9 s"))
-    table.add_column("why", overflow="ellipsis" if one_line else "fold", no_wrap=one_line)
+    rows.add_column("picture", no_wrap=True, min_width=max(width, len("picture")))
+    rows.add_column("state", no_wrap=True, min_width=len(Status.ACCEPTED))
+    rows.add_column("label", no_wrap=True, min_width=len("motorcycle"))
+    rows.add_column("confidence", justify="right", no_wrap=True, min_width=len("confidence"))
+    rows.add_column("time", justify="right", no_wrap=True, min_width=len("99.9 s"))
+    rows.add_column("why", overflow="ellipsis" if one_line else "fold", no_wrap=one_line)
     for one in pictures:
         record = one.record
         sure = record.confidence if record else None
-        table.add_row(
+        rows.add_row(
             escape(_tail(one.key)),
             Text(one.status, style=COLOURS.get(Status(one.status), "") if one.status != "WAITING" else "dim"),
             (record.label if record else None) or "–",
@@ -121,4 +127,4 @@ def _table(pictures: list[Progress], *, one_line: bool = False) -> Table:
             f"{one.seconds:.1f} s" if one.seconds else "…",
             escape(one.reason or ""),
         )
-    return table
+    return rows

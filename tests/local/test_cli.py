@@ -29,11 +29,14 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_demo_shows_each_ending_that_a_picture_can_bring_about_and_exits_with_0() -> None:
     done = run("demo")
     assert done.returncode == 0, done.stderr
+    assert "endpoint goes missing" in done.stdout
     for picture, status in (
         ("bicycle.png", "ACCEPTED"),
         ("motorcycle.jpg", "ACCEPTED"),
         ("house.webp", "REVIEW"),
         ("broken.jpg", "REJECTED"),
+        ("again/bicycle.png", "FAILED"),
+        ("again/bicycle.png", "ACCEPTED"),
     ):
         assert re.search(rf"^{picture} +{status} ", done.stdout, re.MULTILINE), done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
