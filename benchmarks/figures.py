@@ -5,6 +5,8 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 Step = Callable[[str, float], None]
 """Told what is being measured and which part of it is done, 0 to 1."""
 
@@ -58,10 +60,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
         values: at least one, in any order.
         percent: 0 to 100.
     """
-    ordered = sorted(values)
-    place = (len(ordered) - 1) * percent / 100
-    below, above = ordered[math.floor(place)], ordered[math.ceil(place)]
-    return below + (above - below) * (place - math.floor(place))
+    return float(np.percentile(values, percent))
 
 
 def shares(total: float, parts: Mapping[str, float], rest: str) -> dict[str, float]:

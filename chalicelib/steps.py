@@ -26,7 +26,7 @@ def serialize(state: Mapping[str, Any]) -> State:
         PictureError: the picture cannot be classified.
         StorageBusy: S3 is throttling or failing.
     """
-    from chalicelib import images
+    from chalicelib import images  # here, because Pillow is for this step alone and would slow the start of all others
 
     source = Source(_text(state, "s3_bucket"), _text(state, "s3_key"), state.get("version_id"), state.get("etag"))
     picture = images.prepare(inbox.read(source), source.key)

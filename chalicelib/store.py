@@ -95,19 +95,7 @@ def create(table: str, record: Record) -> Record:
     Raises:
         StorageBusy: DynamoDB is throttling or failing.
     """
-    try:
-        with aws.storage("open the record"):
-            aws.client("dynamodb").put_item(
-                TableName=table,
-                Item=_item(record),
-                ConditionExpression="attribute_not_exists(id)",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
-    except ClientError as error:
-        if aws.code(error) != "ConditionalCheckFailedException":
-            raise
-        return _record(error.response["Item"])  # type: ignore[typeddict-item]
-    return record
+    return _put(table, record, "open the record", ConditionExpression="attribute_not_exists(id)")
 
 
 def restart(table: str, record: Record) -> Record:
@@ -121,23 +109,18 @@ def restart(table: str, record: Record) -> Record:
         The record that stands afterwards.
 
     Raises:
+        RecordNotFound: it was deleted meanwhile.
         StorageBusy: DynamoDB is throttling or failing.
     """
     again = replace(record, status=Status.PENDING, attempt=record.attempt + 1, updated_at=now(), reason=None)
-    try:
-        with aws.storage("start the picture again"):
-            aws.client("dynamodb").put_item(
-                TableName=table,
-                Item=_item(again),
-                ConditionExpression="#status = :status AND attempt = :attempt",
-                ExpressionAttributeNames={"#status": "status"},
-                ExpressionAttributeValues={":status": {"S": record.status}, ":attempt": {"N": str(record.attempt)}},
-            )
-    except ClientError as error:
-        if aws.code(error) != "ConditionalCheckFailedException":
-            raise
-        return get(table, record.id)
-    return again
+    return _put(
+        table,
+        again,
+        "start the picture again",
+        ConditionExpression="#status = :status AND attempt = :attempt",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={":status": {"S": record.status}, ":attempt": {"N": str(record.attempt)}},
+    )
 
 
 def get(table: str, identity: str) -> Record:
@@ -175,6 +158,26 @@ def explain(error: str) -> str:
     except (ValueError, TypeError, KeyError):
         message = cause
     return message or f"The step ended with {caught.get('Error')}."
+
+
+def _put(table: str, record: Record, what: str, **condition: Any) -> Record:
+    """Write a record if a condition holds; the record that stands afterwards."""
+    try:
+        with aws.storage(what):
+            aws.client("dynamodb").put_item(
+                TableName=table,
+                Item=_item(record),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **condition,
+            )
+    except ClientError as error:
+        if aws.code(error) != "ConditionalCheckFailedException":
+            raise
+        standing = error.response.get("Item")
+        if standing is None:
+            raise RecordNotFound(f"There is no classification {record.id}.") from error
+        return _record(standing)  # type: ignore[arg-type]
+    return record
 
 
 def _item(record: Record) -> dict[str, dict[str, str]]:

@@ -30,10 +30,8 @@ from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguagePa
 from moto.stepfunctions.parser.asl.utils import json_path
 from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 
+from local import HOST
 from local.functions import Functions
-
-HOST = "127.0.0.1"
-"""Nobody else's business: everything embedded listens here alone."""
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from local import ACCOUNT
 from training.source import inference
 
 logger = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ class Endpoint:
 
     async def _invoke(self, request: Request) -> Response:
         if request.path_params["name"] != self.name:
-            missing = f"Endpoint {request.path_params['name']} of account 123456789012 not found."
+            missing = f"Endpoint {request.path_params['name']} of account {ACCOUNT} not found."
             return Fault(HTTPStatus.BAD_REQUEST, "ValidationError", missing).response()
         if self.faults:
             return self.faults.popleft().response()

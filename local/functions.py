@@ -19,6 +19,8 @@ from chalice.app import Chalice
 from chalice.config import Config
 from chalice.local import LambdaContext
 
+from local import ACCOUNT, REGION
+
 logger = logging.getLogger(__name__)
 
 CONCURRENCY = 32
@@ -128,7 +130,7 @@ class Functions:
     def _run(self, name: str, event: Any, config: Config) -> Any:
         self.before(name, event)
         context = LambdaContext(self.full_name(name), config.lambda_memory_size, config.lambda_timeout * 1000)
-        context.invoked_function_arn = f"arn:aws:lambda:us-east-1:123456789012:function:{self.full_name(name)}"
+        context.invoked_function_arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{self.full_name(name)}"
         started = time.perf_counter()
         try:
             return self.app.handler_map[name](event, context)

@@ -23,6 +23,9 @@ AT_ONCE = 8
 POLL_INTERVAL = 0.05
 """Seconds between two looks at a record."""
 
+WAITING = "WAITING"
+"""Not dropped yet: there is no record, so no status either."""
+
 PATIENCE = 120.0
 """Seconds after which a picture counts as stuck."""
 
@@ -43,7 +46,7 @@ class Progress:
 
     path: Path
     key: str
-    status: str = "WAITING"
+    status: str = WAITING
     seconds: float = 0.0
     source: Source | None = None
     record: Record | None = None

@@ -28,13 +28,12 @@ from chalicelib.errors import InvalidRequest
 from chalicelib.inbox import Source
 from chalicelib.settings import Settings
 from chalicelib.store import Record
-from local.emulator import HOST, emulator
+from local import HOST, REGION
+from local.emulator import emulator
 from local.endpoint import CAPTURE_INTERVAL, Endpoint
 from local.functions import Functions
 
 ROOT = Path(__file__).resolve().parent.parent
-REGION = "us-east-1"
-ACCOUNT = "123456789012"
 STAGE = "dev"
 
 MAX_RETRY_SECONDS = 1
@@ -143,10 +142,10 @@ def running(ports: Ports | None = None, model_dir: Path = ROOT / "model") -> Ite
         yield Stack(aws_url, api_url, endpoint_url, settings, capture_bucket, functions, endpoint)
 
 
-def stage_config(stage: str = STAGE) -> Config:
-    """A stage of `.chalice/config.json`, as Chalice itself reads it."""
+def stage_config() -> Config:
+    """The stage that is embedded, from `.chalice/config.json`, as Chalice itself reads it."""
     from_disk = json.loads((ROOT / ".chalice" / "config.json").read_text())
-    return Config(chalice_stage=stage, config_from_disk=from_disk, default_params={"project_dir": str(ROOT)})
+    return Config(chalice_stage=STAGE, config_from_disk=from_disk, default_params={"project_dir": str(ROOT)})
 
 
 def definition(substitutions: Mapping[str, str]) -> str:

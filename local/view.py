@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from chalicelib.store import Status
-from local.pictures import Progress
+from local.pictures import WAITING, Progress
 
-COLOURS = {
+COLOURS: dict[str, str] = {
     Status.ACCEPTED: "green",
     Status.REVIEW: "yellow",
     Status.REVIEWED: "green",
@@ -33,7 +33,6 @@ MEANINGS = {
 MAX_ROWS = 200
 """Rows of the table at the end; of more pictures, those are shown that were not accepted."""
 
-
 KEY_WIDTH = 30
 """Characters of a key that are shown; of a longer one, its end."""
 
@@ -46,7 +45,7 @@ class View:
 
     def __init__(self, files: list[tuple[Path, str]], console: Console) -> None:
         self._pictures = [Progress(path, key) for path, key in files]
-        self._order: list[int] = []
+        self._order: dict[int, None] = {}
         self._console = console
         self._live = Live(console=console, refresh_per_second=8, transient=True, get_renderable=self.render)
 
@@ -60,13 +59,14 @@ class View:
     def show(self, place: int, progress: Progress) -> None:
         """Take in where a picture stands now."""
         self._pictures[place] = progress
-        self._order = [other for other in self._order if other != place] + [place]
+        self._order.pop(place, None)
+        self._order[place] = None
 
     def render(self) -> Group:
         """What is shown right now."""
         room = max(3, self._console.height - 6)
-        rows = table([self._pictures[place] for place in self._order[-room:]], one_line=True)
-        done = sum(progress.status not in ("WAITING", Status.PENDING) for progress in self._pictures)
+        rows = table([self._pictures[place] for place in list(self._order)[-room:]], one_line=True)
+        done = sum(progress.status not in (WAITING, Status.PENDING) for progress in self._pictures)
         bar = ProgressBar(total=len(self._pictures), completed=done, width=40)
         return Group(rows, Text(f"{done} of {len(self._pictures)} pictures have ended"), bar)
 
@@ -121,7 +121,7 @@ def table(pictures: list[Progress], *, one_line: bool = False) -> Table:
         sure = record.confidence if record else None
         rows.add_row(
             escape(_tail(one.key)),
-            Text(one.status, style=COLOURS.get(Status(one.status), "") if one.status != "WAITING" else "dim"),
+            Text(one.status, style=COLOURS.get(one.status, "dim")),
             (record.label if record else None) or "–",
             "–" if sure is None else f"{sure:.1%}",
             f"{one.seconds:.1f} s" if one.seconds else "…",

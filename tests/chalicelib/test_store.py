@@ -287,3 +287,8 @@ def test_a_table_that_is_missing_is_not_taken_for_busy(fake_aws: FakeAws, call: 
 def test_an_id_longer_than_dynamodb_takes_is_not_found_rather_than_asked_for() -> None:
     with pytest.raises(RecordNotFound):
         store.get("records", "x" * (store.MAX_ID_BYTES + 1))
+
+
+def test_a_record_that_was_deleted_meanwhile_is_not_started_again(stack: Stack) -> None:
+    with pytest.raises(RecordNotFound):
+        store.restart(stack.settings.records_table, pending())
