@@ -1,0 +1,183 @@
+"""Where each step puts what the next one reads, and the two files that pass between them."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from training.errors import ModelError, PicturesError
+
+APP = "scones-unlimited"
+"""The application's name in `.chalice/config.json`; names of what training makes on AWS begin with it."""
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMITTED_MODEL = ROOT / "model"
+
+DATA = Path("build/data")
+MODEL = Path("build/model")
+ARCHIVE = Path("build/model.tar.gz")
+TRAINING_RECORD = Path("build/training.json")
+EVALUATION = Path("build/evaluation")
+MONITORING = Path("build/monitoring")
+
+MANIFEST_FILE = "manifest.json"
+METRICS_FILE = "metrics.json"
+REPORT_FILE = "report.html"
+SPLITS = ("train", "validation", "test")
+FORMAT_VERSION = 1
+"""Of the manifest and of the metrics; raised when a reader of the old shape would go wrong."""
+
+
+@dataclass(frozen=True)
+class StagedPicture:
+    """A picture of the data set.
+
+    Attributes:
+        path: below the data set's folder, with slashes: `SPLIT/LABEL/NAME.png`.
+        label: one of the data set's labels.
+        split: one of `SPLITS`.
+        sha256: of the file.
+    """
+
+    path: str
+    label: str
+    split: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class NearDuplicate:
+    """A test picture that looks like a training or validation picture.
+
+    Attributes:
+        test: path of the one.
+        other: path of the other.
+        distance: how different they are, as `training/duplicates.py` defines it; 0 is the same.
+        same_label: whether both have the same label.
+    """
+
+    test: str
+    other: str
+    distance: float
+    same_label: bool
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A picture that was left out, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `stage` made; `manifest.json` in the data set's folder.
+
+    Attributes:
+        source: where the pictures come from: `kind` ("cifar-100" or "folder"), and the archive's `sha256` or None.
+        labels: in the order of their numbers in the `.lst` files and of the model's probabilities.
+        seed: of every split.
+        validation_share: of the training pictures, 0..1.
+        pictures: all of them, sorted by path.
+        near_duplicates: between the test split and the others.
+        skipped: what could not be read.
+        version: of this file's shape.
+    """
+
+    source: dict[str, str | None]
+    labels: list[str]
+    seed: int
+    validation_share: float
+    pictures: list[StagedPicture]
+    near_duplicates: list[NearDuplicate] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    version: int = FORMAT_VERSION
+
+    def split(self, name: str) -> list[StagedPicture]:
+        """The pictures of one split."""
+        return [picture for picture in self.pictures if picture.split == name]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Number of pictures by split and label."""
+        return {
+            name: {label: sum(picture.label == label for picture in self.split(name)) for label in self.labels}
+            for name in SPLITS
+        }
+
+    def digest(self, split: str) -> str:
+        """SHA-256 over the pictures and labels of one split; neither names nor order matter."""
+        lines = sorted(f"{picture.sha256} {picture.label}\n" for picture in self.split(split))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def write(self, folder: Path) -> None:
+        """Write `manifest.json`, the counts of each split with it for people to read."""
+        content = {"version": self.version, "counts": self.counts()} | asdict(self)
+        (folder / MANIFEST_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """Read the manifest of a data set.
+
+        Raises:
+            PicturesError: the folder is no data set, or one of another version.
+        """
+        content = _read_json(folder / MANIFEST_FILE)
+        if content is None:
+            raise PicturesError(f"{folder} holds no data set. Make one with `python -m training stage`.")
+        if content.pop("version", None) != FORMAT_VERSION:
+            raise PicturesError(f"{folder} was made by another version. Make it again with `python -m training stage`.")
+        del content["counts"]
+        return cls(
+            pictures=[StagedPicture(**one) for one in content.pop("pictures")],
+            near_duplicates=[NearDuplicate(**one) for one in content.pop("near_duplicates")],
+            skipped=[Skipped(**one) for one in content.pop("skipped")],
+            **content,
+        )
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """How the last model was trained; what `train` leaves for `register`.
+
+    Attributes:
+        algorithm: "head" for `training/source/train.py`, "image-classification" for SageMaker's built-in one.
+        job: the training job's name; None if it was trained here.
+        labels: in the order of the probabilities.
+        archive_sha256: of `model.tar.gz`.
+        head_sha256: of the `head.json` in it; None if it has none.
+        metrics: what training measured, by name.
+    """
+
+    algorithm: str
+    job: str | None
+    labels: list[str]
+    archive_sha256: str
+    head_sha256: str | None
+    metrics: dict[str, float]
+
+    def write(self, path: Path = TRAINING_RECORD) -> None:
+        """Write it as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path = TRAINING_RECORD) -> "TrainingRecord":
+        """Read it back.
+
+        Raises:
+            ModelError: there is none.
+        """
+        content = _read_json(path)
+        if content is None:
+            raise ModelError(f"There is no {path}. Train a model first, with `python -m training train`.")
+        return cls(**content)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
