@@ -1,14 +1,15 @@
 # Each target makes the environment in .venv by itself when it is missing or older than the lock.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint format bench lock diagram clean
+.PHONY: help demo up test lint format bench training walkthrough lock diagram clean
 
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 TRAINING := .venv/training
+CONTAINER := .venv-container/ready
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## See it work: classify sample pictures on this machine.
 	$(BIN)/python -m local demo
@@ -16,7 +17,7 @@ demo: $(READY) ## See it work: classify sample pictures on this machine.
 up: $(READY) ## Start everything on this machine and stay until Ctrl-C.
 	$(BIN)/python -m local up
 
-test: $(READY) $(TRAINING) ## Run all tests.
+test: $(READY) $(TRAINING) $(CONTAINER) ## Run all tests.
 	$(BIN)/python -m pytest
 
 lint: $(READY) $(TRAINING) ## Check style and types.
@@ -31,18 +32,26 @@ format: $(READY) ## Mend style.
 bench: $(READY) ## Measure: shrinking, the whole workflow, the import.
 	$(BIN)/python -m benchmarks
 
+training: $(READY) $(TRAINING) ## Install what `python -m training` needs.
+	@echo "Ready: $(BIN)/python -m training --help"
+
+walkthrough: $(READY) $(TRAINING) ## Run training/walkthrough.ipynb on this machine, from pictures to an endpoint and back.
+	$(BIN)/python -m local run $(BIN)/jupyter-execute --inplace training/walkthrough.ipynb
+
 diagram: $(READY) ## Draw docs/workflow.svg from statemachine.json.
 	$(BIN)/python -m local diagram
 
 LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command "make lock"
 
-lock: $(READY) ## Pin what training/requirements.in and requirements-dev.in need, with hashes, in the .txt beside each.
+lock: $(READY) ## Pin what each requirements.in and requirements-dev.in need, with hashes, in the .txt beside it.
 	$(LOCK) --output-file training/requirements.txt training/requirements.in
 	$(LOCK) --output-file requirements-dev.txt requirements-dev.in
+	$(LOCK) --overrides tests/containers/overrides.txt \
+		--output-file tests/containers/requirements.txt tests/containers/requirements.in
 
-clean: ## Remove the environment and what tools have left.
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+clean: ## Remove the environments and what tools have left.
+	rm -rf .venv .venv-container .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 
 $(READY): requirements-dev.txt
 	@echo "Making the environment in .venv; this takes a minute or two, once."
@@ -54,4 +63,13 @@ $(READY): requirements-dev.txt
 $(TRAINING): training/requirements.txt $(READY)
 	@echo "Adding what training needs, about 1 GB; this takes a minute or two, once."
 	@$(BIN)/uv pip install --quiet --python .venv --require-hashes --requirement training/requirements.txt
+	@touch $@
+
+# CC=true leaves out the one compiled module of the toolkits, see tests/containers/gethostname.py.
+$(CONTAINER): tests/containers/requirements.txt | $(READY)
+	@echo "Making AWS's side of a container in .venv-container, about 400 MB; this takes half a minute, once."
+	@rm -rf .venv-container
+	@$(PYTHON) -m venv .venv-container
+	@CC=true $(BIN)/uv pip install --quiet --python .venv-container --no-deps --require-hashes \
+		--build-constraints tests/containers/requirements.txt --requirement tests/containers/requirements.txt
 	@touch $@

@@ -13,9 +13,9 @@ The answer:
     {"labels": ["bicycle", "motorcycle"], "probabilities": [0.98, 0.02], "known": 0.91,
      "threshold": 0.8, "min_known": 0.5, "model": "lite0-ridge-0123456789ab"}
 
-`probabilities` say which of the two it is, given that it is one of them, and sum to 1. `known` says how surely the
-picture shows one of them at all. The model takes part in no decision: whoever asks compares the larger probability with
-`threshold` and `known` with `min_known`.
+`probabilities` say which of the labels it is, given that it is one of them, and sum to 1. `known` says how surely the
+picture shows one of them at all, and is null where the model cannot tell. The model takes part in no decision: whoever
+asks compares the largest probability with `threshold` and `known` with `min_known`.
 """
 
 from __future__ import annotations
@@ -125,11 +125,12 @@ class Model:
 
     Attributes:
         session: The backbone; onnxruntime runs it from several threads at once.
-        labels: In the order of the probabilities; the score is positive for the second.
+        labels: In the order of the probabilities.
         size: Side of the square that a picture is resized to, in px.
-        weights: One vector for each output of the backbone that the head reads.
-        bias: Added to the weighted features.
-        temperature: Divides the score before the logistic function.
+        weights: For each output of the backbone that the head reads a vector (length,), whose score is positive for the
+            second of two labels; for K more labels an array (K, length) of a vector for each label.
+        bias: Added to the weighted features; for K > 2 labels (K,).
+        temperature: Divides the scores before they become probabilities.
         threshold: Confidence from which an answer may be trusted.
         min_known: `known` from which a picture counts as showing one of the labels.
         known: The rule behind `known`; without one the answer's `known` is null.
@@ -140,7 +141,7 @@ class Model:
     labels: tuple[str, ...]
     size: int
     weights: Mapping[str, Vector]
-    bias: float
+    bias: Vector
     temperature: float
     threshold: float
     min_known: float
@@ -185,7 +186,7 @@ def model_fn(model_dir: str | Path, threads: int | None = None) -> Model:
         labels=tuple(head["labels"]),
         size=head["size"],
         weights={name: np.asarray(values, dtype=np.float64) for name, values in head["weights"].items()},
-        bias=head["bias"],
+        bias=np.asarray(head["bias"], dtype=np.float64),
         temperature=head["temperature"],
         threshold=head["threshold"],
         min_known=head["min_known"],
@@ -272,15 +273,32 @@ def extract(session: ort.InferenceSession, pixels: Pixels, names: Sequence[str])
     return dict(zip(names, session.run(list(names), {"pixels": pixels}), strict=True))
 
 
-def score(features: Features, weights: Mapping[str, Vector], bias: float) -> float:
-    """The head: weighted features of a picture and its mirror image, averaged; positive for the second label.
+def score(features: Features, weights: Mapping[str, Vector], bias: Vector) -> Vector:
+    """The head: weighted features of a picture and its mirror image, averaged.
 
     Args:
         features: For each name in `weights` an array (N, length); the N rows are views of one picture.
-        weights: For each name a vector (length,).
-        bias: Added to the sum.
+        weights: For each name a vector (length,), or an array (K, length).
+        bias: Added to the sum; a number, or (K,).
+
+    Returns:
+        A number, positive for the second of two labels; or (K,), a number for each of K labels.
     """
-    return sum((float(features[name].mean(axis=0) @ vector) for name, vector in weights.items()), bias)
+    return sum((features[name].mean(axis=0) @ vectors.T for name, vectors in weights.items()), bias)
+
+
+def probabilities(scores: Vector, temperature: float) -> list[float]:
+    """Scores to probabilities, rounded: the logistic function for two labels, softmax for more.
+
+    Args:
+        scores: What `score` gives.
+        temperature: Divides the scores.
+    """
+    if np.ndim(scores) == 0:
+        second = round(logistic(float(scores) / temperature), DIGITS)
+        return [round(1 - second, DIGITS), second]
+    exponentials = np.exp((scores - scores.max()) / temperature)
+    return [round(float(share), DIGITS) for share in exponentials / exponentials.sum()]
 
 
 def class_mass(logits: NDArray[np.float32], classes: Sequence[int]) -> float:
@@ -316,13 +334,12 @@ def predict_fn(data: Picture, model: Model) -> Answer:
     """Classifies one picture; may run in several threads at once."""
     names = [*model.weights, "logits"]
     features = extract(model.session, prepare(data, model.size), names)
-    second = round(logistic(score(features, model.weights, model.bias) / model.temperature), DIGITS)
     known = None
     if model.known is not None:
         known = round(model.known.known(class_mass(features["logits"], model.known.classes), data.short_side), DIGITS)
     return Answer(
         labels=list(model.labels),
-        probabilities=[round(1 - second, DIGITS), second],
+        probabilities=probabilities(score(features, model.weights, model.bias), model.temperature),
         known=known,
         threshold=model.threshold,
         min_known=model.min_known,

@@ -1,19 +1,24 @@
-"""Trains the head: a linear classifier on the frozen backbone's features, calibrated by cross-validation.
+r"""Trains the head: a linear classifier on the frozen backbone's features, calibrated by cross-validation.
 
 Run by SageMaker, which names the folders in the environment and passes hyperparameters as arguments, or by hand:
 
     python training/source/train.py --train PICTURES --backbone model/backbone.onnx --model-dir build/model
 
 A channel is a folder of JPEG and PNG pictures. Where it holds a `.lst` file (index, label, file name; tab-separated, as
-SageMaker's built-in image classification takes it), labels come from that; otherwise from the folders `bicycle/` and
-`motorcycle/`. Everything is chosen on the training channel alone; a validation channel is only measured.
+SageMaker's built-in image classification takes it), labels come from that; otherwise from a folder for each label.
+Everything is chosen on the training channel alone; a validation channel is only measured.
 
 Each picture and its mirror image are training samples. Features are standardised and each of the backbone's outputs is
-scaled by 1/sqrt(its length), so that none dominates by its size; then ridge regression on -1 (bicycle) and +1
-(motorcycle). Standardisation is folded into the weights that are written. The same pictures, hyperparameters, date and
-library versions give the same bytes.
+scaled by 1/sqrt(its length), so that none dominates by its size; then ridge regression. With two labels it fits one
+score, -1 for the first and +1 for the second, which the logistic function makes a probability; with more it fits one
+for each label, +1 for its own pictures and -1 for all others, which softmax makes probabilities. Standardisation is
+folded into the weights that are written. The same pictures, hyperparameters, date and library versions give the same
+bytes.
 
-Metrics are printed one a line as `name=value;`, for SageMaker the metric definition `name=([0-9.]+);`.
+What the backbone makes of the pictures takes most of the time. Where the folder for checkpoints exists it is kept
+there, and an interrupted job goes on from it.
+
+Metrics are printed one a line as `name=value;`, for SageMaker the metric definition `\bname=([0-9.]+);`.
 """
 
 from __future__ import annotations
@@ -25,8 +30,9 @@ import json
 import os
 import re
 import shutil
+import sys
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,11 +43,15 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import StratifiedKFold
 
 if TYPE_CHECKING or __package__:
-    from . import inference
+    from . import checkpoints, inference
 else:
+    import checkpoints
     import inference
 
 LABELS = ("bicycle", "motorcycle")
+"""The labels by default, and the only ones for which the backbone's classes tell whether a picture shows one at all."""
+CHECKPOINTS = "/opt/ml/checkpoints"
+"""Where SageMaker keeps what a job leaves for the time after an interruption, if the job asks for checkpoints."""
 SUFFIXES = (".jpg", ".jpeg", ".png")
 FEATURES = ("block10", "block14", "block15", "head")
 KNOWN_RULE = {
@@ -76,7 +86,7 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture's file and its label, an index into `LABELS`."""
+    """A picture's file and its label, an index into the labels."""
 
     path: Path
     label: int
@@ -84,10 +94,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Head:
-    """A linear head: the score of a feature row `x` is `x @ weights + bias`, positive for the second label."""
+    """A linear head: the score of a feature row `x` is `x @ weights.T + bias`.
+
+    Attributes:
+        weights: (length,) for two labels, whose one score is positive for the second; (K, length) for K more.
+        bias: a number for two labels; (K,) for K more.
+    """
 
     weights: Matrix
-    bias: float
+    bias: float | Matrix
 
 
 @dataclass(frozen=True)
@@ -95,7 +110,7 @@ class Calibration:
     """What cross-validation chose, and the figures that it chose them by.
 
     Attributes:
-        temperature: Divides the score.
+        temperature: Divides the scores.
         threshold: Smallest confidence whose kept pictures are right often enough.
         accuracy: Of all pictures, 0..1.
         nll: Mean negative log likelihood of the right label, natural logarithm.
@@ -111,8 +126,29 @@ class Calibration:
     kept_accuracy: float
 
 
-def read_channel(folder: Path) -> list[Sample]:
+@dataclass(frozen=True)
+class Backbone:
+    """The frozen network, and how it is used.
+
+    Attributes:
+        session: The loaded network.
+        size: Side of the square that pictures are resized to, in px.
+        key: What its features are kept under.
+        kept: Where they are kept; None to keep none.
+    """
+
+    session: Any
+    size: int
+    key: str
+    kept: Path | None
+
+
+def read_channel(folder: Path, labels: Sequence[str] = LABELS) -> list[Sample]:
     """Lists a channel's pictures, sorted by path.
+
+    Args:
+        folder: The channel.
+        labels: In the order of their numbers.
 
     Raises:
         DataError: Files or labels are missing.
@@ -120,29 +156,32 @@ def read_channel(folder: Path) -> list[Sample]:
     lists = sorted(folder.glob("*.lst"))
     if len(lists) > 1:
         raise DataError(f"{folder} holds {len(lists)} .lst files; one is needed.")
-    samples = _read_list(lists[0]) if lists else _read_class_folders(folder)
-    missing = [label for index, label in enumerate(LABELS) if all(sample.label != index for sample in samples)]
+    samples = _read_list(lists[0], len(labels)) if lists else _read_class_folders(folder, labels)
+    missing = [label for index, label in enumerate(labels) if all(sample.label != index for sample in samples)]
     if missing:
         raise DataError(f"{folder} holds no picture of: {', '.join(missing)}.")
     return sorted(samples, key=lambda sample: sample.path.relative_to(folder).as_posix())
 
 
-def _read_class_folders(folder: Path) -> list[Sample]:
+def _read_class_folders(folder: Path, labels: Sequence[str]) -> list[Sample]:
     return [
         Sample(path, index)
-        for index, label in enumerate(LABELS)
+        for index, label in enumerate(labels)
         for path in (folder / label).glob("*")
         if path.suffix.lower() in SUFFIXES
     ]
 
 
-def _read_list(path: Path) -> list[Sample]:
+def _read_list(path: Path, count: int) -> list[Sample]:
+    numbers = [str(label) for label in range(count)]
     found = {picture.name: picture for picture in path.parent.rglob("*") if picture.suffix.lower() in SUFFIXES}
     samples = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         fields = line.split("\t")
-        if len(fields) != 3 or fields[1] not in ("0", "1"):
-            raise DataError(f"{path}, line {number}: expected index, label 0 or 1, and file name, tab-separated.")
+        if len(fields) != 3 or fields[1] not in numbers:
+            raise DataError(
+                f"{path}, line {number}: expected index, label 0 to {count - 1}, and file name, tab-separated."
+            )
         picture = path.parent / fields[2]
         picture = picture if picture.is_file() else found.get(Path(fields[2]).name, picture)
         if not picture.is_file():
@@ -157,92 +196,153 @@ def data_digest(samples: Sequence[Sample]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def extract_all(samples: Sequence[Sample], session: Any, size: int) -> dict[str, Matrix]:
+def extract_all(samples: Sequence[Sample], backbone: Backbone) -> dict[str, Matrix]:
     """Runs the backbone over pictures and their mirror images, with progress on standard output.
 
     Args:
         samples: N pictures.
-        session: The backbone.
-        size: Side of the square that pictures are resized to, in px.
+        backbone: The backbone.
 
     Returns:
         For each name in `FEATURES` an array (N, 2, length); the middle axis is the picture and its mirror image.
+
+    Raises:
+        DataError: A picture cannot be read.
     """
-    rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in FEATURES}
+    kept = checkpoints.load(backbone.kept, backbone.key) if backbone.kept else {}
+    rows: list[checkpoints.Features] = []
+    fresh: dict[str, checkpoints.Features] = {}
     step = max(1, len(samples) // 10)
     for number, sample in enumerate(samples, start=1):
-        pixels = inference.prepare(inference.decode(sample.path.read_bytes()), size)
-        for name, values in inference.extract(session, pixels, FEATURES).items():
-            rows[name].append(values)
+        body = sample.path.read_bytes()
+        digest = hashlib.sha256(body).hexdigest()
+        if digest not in kept:
+            kept[digest] = fresh[digest] = _extract(body, sample.path, backbone)
+        rows.append(kept[digest])
         if number % step == 0 or number == len(samples):
+            if backbone.kept and fresh:
+                checkpoints.save(backbone.kept, backbone.key, fresh)
+                fresh.clear()
             print(f"features: {number} of {len(samples)} pictures", flush=True)
-    return {name: np.stack(values).astype(np.float64) for name, values in rows.items()}
+    return {name: np.stack([row[name] for row in rows]).astype(np.float64) for name in FEATURES}
 
 
-def fit(features: Matrix, lengths: Sequence[int], targets: Targets, alpha: float) -> Head:
+def _extract(body: bytes, path: Path, backbone: Backbone) -> checkpoints.Features:
+    try:
+        pixels = inference.prepare(inference.decode(body), backbone.size)
+    except inference.UnreadableImageError as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    return inference.extract(backbone.session, pixels, FEATURES)
+
+
+def fit(features: Matrix, lengths: Sequence[int], targets: Targets, alpha: float, count: int = 2) -> Head:
     """Fits the head.
 
     Args:
         features: (N, 2, sum of lengths), pictures and their mirror images.
         lengths: Lengths of the backbone's outputs that lie side by side in `features`.
-        targets: (N,), indices into `LABELS`.
+        targets: (N,), indices into the labels.
         alpha: Ridge penalty.
+        count: Number of labels.
     """
     rows = features.reshape(-1, features.shape[-1])
     mean = rows.mean(axis=0)
     spread = (rows.std(axis=0) + 1e-6) * np.sqrt(np.repeat(lengths, lengths))
-    ridge = Ridge(alpha=alpha, solver="cholesky").fit((rows - mean) / spread, np.repeat(2.0 * targets - 1.0, 2))
+    wanted = 2.0 * (targets if count == 2 else np.eye(count)[targets]) - 1.0
+    ridge = Ridge(alpha=alpha, solver="cholesky").fit((rows - mean) / spread, np.repeat(wanted, 2, axis=0))
     weights = ridge.coef_ / spread
-    return Head(weights, float(ridge.intercept_ - mean @ weights))
+    return Head(weights, ridge.intercept_ - weights @ mean)
 
 
 def scores(features: Matrix, head: Head) -> Matrix:
-    """Scores of N pictures, each averaged with its mirror image: (N, 2, length) to (N,)."""
-    found: Matrix = features.mean(axis=1) @ head.weights + head.bias
+    """Scores of N pictures, each averaged with its mirror image: (N, 2, length) to (N,), or (N, K) for K > 2 labels."""
+    found: Matrix = features.mean(axis=1) @ head.weights.T + head.bias
     return found
 
 
 def cross_validate(
-    features: Matrix, lengths: Sequence[int], targets: Targets, *, alpha: float, folds: int, seed: int
+    features: Matrix, lengths: Sequence[int], targets: Targets, *, alpha: float, folds: int, seed: int, count: int = 2
 ) -> Matrix:
-    """Scores each of N pictures with a head that has seen neither it nor its mirror image; (N,)."""
-    found = np.zeros(len(targets))
+    """Scores each of N pictures with a head that has seen neither it nor its mirror image.
+
+    Args:
+        features: (N, 2, sum of lengths), pictures and their mirror images.
+        lengths: Lengths of the backbone's outputs that lie side by side in `features`.
+        targets: (N,), indices into the labels.
+        alpha: Ridge penalty.
+        folds: Number of parts, each of which is left out once.
+        seed: Of the split into parts.
+        count: Number of labels.
+
+    Returns:
+        (N,), or (N, K) for K > 2 labels.
+
+    Raises:
+        DataError: A label has fewer pictures than there are parts.
+    """
+    if min(np.bincount(targets, minlength=count)) < folds:
+        raise DataError(f"Every label needs at least {folds} training pictures, as many as cross-validation has folds.")
+    found = np.zeros(len(targets) if count == 2 else (len(targets), count))
     split = StratifiedKFold(folds, shuffle=True, random_state=seed).split(targets, targets)
     for number, (seen, unseen) in enumerate(split, start=1):
-        found[unseen] = scores(features[unseen], fit(features[seen], lengths, targets[seen], alpha))
+        found[unseen] = scores(features[unseen], fit(features[seen], lengths, targets[seen], alpha, count))
         print(f"cross-validation: fold {number} of {folds}", flush=True)
     return found
 
 
+def log_probabilities(found: Matrix, temperature: float) -> Matrix:
+    """Natural logarithms of the labels' probabilities: softmax of the scores; with two labels the first scores 0.
+
+    Args:
+        found: Scores, (N,) for two labels or (N, K) for K more.
+        temperature: Divides the scores.
+
+    Returns:
+        (N, K).
+    """
+    columns = np.stack([np.zeros_like(found), found], axis=1) if found.ndim == 1 else found
+    scaled = columns / temperature
+    logarithms: Matrix = scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True)
+    return logarithms
+
+
 def negative_log_likelihood(found: Matrix, targets: Targets, temperature: float) -> float:
     """Mean over pictures of -ln(probability of the right label)."""
-    margins = np.where(targets == 1, found, -found) / temperature
-    return float(np.logaddexp(0.0, -margins).mean())
+    return 0.0 - float(log_probabilities(found, temperature)[np.arange(len(targets)), targets].mean())
+
+
+def judge(found: Matrix, targets: Targets, temperature: float) -> tuple[Matrix, NDArray[np.bool_]]:
+    """The probability of the likeliest label, and whether it is the right one; both (N,)."""
+    logarithms = log_probabilities(found, temperature)
+    return np.exp(logarithms.max(axis=1)), logarithms.argmax(axis=1) == targets
 
 
 def calibrate(found: Matrix, targets: Targets, precision: float) -> Calibration:
     """Chooses temperature and threshold by scores of unseen pictures.
 
     Args:
-        found: Cross-validated scores, (N,).
-        targets: (N,), indices into `LABELS`.
+        found: Cross-validated scores, (N,) for two labels or (N, K) for K more.
+        targets: (N,), indices into the labels.
         precision: Share of the kept pictures that must be right. Where no threshold reaches it, the largest is taken.
     """
     losses = [negative_log_likelihood(found, targets, temperature) for temperature in TEMPERATURES]
     temperature = rounded(float(TEMPERATURES[int(np.argmin(losses))]))
-    confidence = 1 / (1 + np.exp(-np.abs(found) / temperature))
-    right = (found > 0) == (targets == 1)
+    confidence, right = judge(found, targets, temperature)
     good = [limit for limit in THRESHOLDS if np.any(kept := confidence >= limit) and right[kept].mean() >= precision]
     threshold = float(good[0] if good else THRESHOLDS[-1])
+    return Calibration(temperature, threshold, **measure(found, targets, temperature, threshold))
+
+
+def measure(found: Matrix, targets: Targets, temperature: float, threshold: float) -> dict[str, float]:
+    """The figures of a calibration, as `Calibration` explains them."""
+    confidence, right = judge(found, targets, temperature)
     kept = confidence >= threshold
-    return Calibration(
-        temperature=temperature,
-        threshold=threshold,
-        accuracy=float(right.mean()),
-        nll=negative_log_likelihood(found, targets, temperature),
-        kept=float(kept.mean()),
-        kept_accuracy=float(right[kept].mean()) if kept.any() else 0.0,
-    )
+    return {
+        "accuracy": float(right.mean()),
+        "nll": negative_log_likelihood(found, targets, temperature),
+        "kept": float(kept.mean()),
+        "kept_accuracy": float(right[kept].mean()) if kept.any() else 0.0,
+    }
 
 
 def rounded(value: float) -> float:
@@ -250,10 +350,15 @@ def rounded(value: float) -> float:
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
 
 
-def split_weights(weights: Matrix, lengths: Mapping[str, int]) -> dict[str, list[float]]:
-    """The head's one vector as a list for each of the backbone's outputs."""
-    parts = np.split(weights, np.cumsum(list(lengths.values()))[:-1])
-    return {name: [rounded(float(value)) for value in part] for name, part in zip(lengths, parts, strict=True)}
+def rounded_list(values: Any) -> Any:
+    """A number, or an array as lists, to the digits that are written."""
+    return [rounded_list(value) for value in values] if np.ndim(values) else rounded(float(values))
+
+
+def split_weights(weights: Matrix, lengths: Mapping[str, int]) -> dict[str, Any]:
+    """The head's weights as a list for each of the backbone's outputs; with more than two labels, a list of lists."""
+    parts = np.split(weights, np.cumsum(list(lengths.values()))[:-1], axis=-1)
+    return {name: rounded_list(part) for name, part in zip(lengths, parts, strict=True)}
 
 
 def to_json(content: Mapping[str, Any]) -> str:
@@ -277,7 +382,9 @@ def provenance(arguments: argparse.Namespace, samples: Sequence[Sample], backbon
     return {
         "date": arguments.date,
         "data_sha256": data_digest(samples),
-        "pictures": {label: sum(sample.label == index for sample in samples) for index, label in enumerate(LABELS)},
+        "pictures": {
+            label: sum(sample.label == index for sample in samples) for index, label in enumerate(arguments.labels)
+        },
         "backbone_sha256": hashlib.sha256(backbone.read_bytes()).hexdigest(),
         "hyperparameters": {key: getattr(arguments, key) for key in ("alpha", "folds", "precision", "seed")},
         "libraries": {name: importlib.metadata.version(name) for name in DISTRIBUTIONS},
@@ -286,20 +393,17 @@ def provenance(arguments: argparse.Namespace, samples: Sequence[Sample], backbon
 
 def train(arguments: argparse.Namespace) -> dict[str, Any]:
     """Trains, prints the metrics, writes the model folder and returns the head's content."""
-    backbone: Path = arguments.backbone
-    if backbone.is_dir():
-        backbone /= inference.BACKBONE_FILE
-    samples = read_channel(arguments.train)
-    session = inference.open_backbone(backbone)
+    labels: tuple[str, ...] = arguments.labels
+    samples = read_channel(arguments.train, labels)
+    file, backbone = open_backbone(arguments)
     targets = np.array([sample.label for sample in samples])
-    by_name = extract_all(samples, session, arguments.size)
+    by_name = extract_all(samples, backbone)
     lengths = {name: values.shape[-1] for name, values in by_name.items()}
     features = np.concatenate(list(by_name.values()), axis=-1)
-    unseen = cross_validate(
-        features, list(lengths.values()), targets, alpha=arguments.alpha, folds=arguments.folds, seed=arguments.seed
-    )
+    how = {"lengths": list(lengths.values()), "targets": targets, "alpha": arguments.alpha, "count": len(labels)}
+    unseen = cross_validate(features, folds=arguments.folds, seed=arguments.seed, **how)
     calibration = calibrate(unseen, targets, arguments.precision)
-    head = fit(features, list(lengths.values()), targets, arguments.alpha)
+    head = fit(features, **how)
 
     figures = {
         key: rounded(value) for key, value in vars(calibration).items() if key not in ("temperature", "threshold")
@@ -307,42 +411,45 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
     content = with_version(
         arguments.name,
         {
-            "labels": list(LABELS),
+            "labels": list(labels),
             "size": arguments.size,
             "temperature": calibration.temperature,
             "threshold": calibration.threshold,
             "min_known": MIN_KNOWN,
-            "known": KNOWN_RULE,
-            "provenance": provenance(arguments, samples, backbone) | {"cross_validation": figures},
-            "bias": rounded(head.bias),
+            "known": KNOWN_RULE if set(labels) == set(LABELS) else None,
+            "provenance": provenance(arguments, samples, file) | {"cross_validation": figures},
+            "bias": rounded_list(head.bias),
             "weights": split_weights(head.weights, lengths),
         },
     )
     print(f"train_pictures={len(samples)};")
     for key, value in {**figures, "temperature": calibration.temperature, "threshold": calibration.threshold}.items():
         print(f"cross_validation_{key}={value:.6f};")
-    write_model(arguments.model_dir, content, backbone, head_only=arguments.head_only)
+    write_model(arguments.model_dir, content, file, head_only=arguments.head_only)
     if arguments.validation is not None:
-        for key, value in validate(arguments.validation, session, head, calibration, arguments.size):
+        for key, value in validate(arguments.validation, labels, backbone, head, calibration).items():
             print(f"validation_{key}={value:.6f};")
     return content
 
 
+def open_backbone(arguments: argparse.Namespace) -> tuple[Path, Backbone]:
+    """The backbone's file, and the backbone as it is used."""
+    file: Path = arguments.backbone
+    if file.is_dir():
+        file /= inference.BACKBONE_FILE
+    kept = arguments.checkpoints if arguments.checkpoints.is_dir() else None
+    key = checkpoints.key(file, arguments.size, FEATURES)
+    return file, Backbone(inference.open_backbone(file), arguments.size, key, kept)
+
+
 def validate(
-    folder: Path, session: Any, head: Head, calibration: Calibration, size: int
-) -> Iterator[tuple[str, float]]:
-    """Measures a head on a channel that it has not seen; yields names and values of metrics."""
-    samples = read_channel(folder)
-    features = np.concatenate(list(extract_all(samples, session, size).values()), axis=-1)
+    folder: Path, labels: Sequence[str], backbone: Backbone, head: Head, calibration: Calibration
+) -> dict[str, float]:
+    """Measures a head on a channel that it has not seen."""
+    samples = read_channel(folder, labels)
+    features = np.concatenate(list(extract_all(samples, backbone).values()), axis=-1)
     targets = np.array([sample.label for sample in samples])
-    found = scores(features, head)
-    right = (found > 0) == (targets == 1)
-    kept = 1 / (1 + np.exp(-np.abs(found) / calibration.temperature)) >= calibration.threshold
-    yield "accuracy", float(right.mean())
-    yield "nll", negative_log_likelihood(found, targets, calibration.temperature)
-    yield "kept", float(kept.mean())
-    if kept.any():
-        yield "kept_accuracy", float(right[kept].mean())
+    return measure(scores(features, head), targets, calibration.temperature, calibration.threshold)
 
 
 def write_model(folder: Path, content: Mapping[str, Any], backbone: Path, *, head_only: bool) -> None:
@@ -372,6 +479,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     folder("--validation", "SM_CHANNEL_VALIDATION", "pictures that are only measured", required=False)
     folder("--backbone", "SM_CHANNEL_BACKBONE", "backbone.onnx, or the folder that holds it")
     folder("--model-dir", "SM_MODEL_DIR", "where the model is written")
+    parser.add_argument("--labels", type=_labels, default=LABELS, help="two or more, separated by commas")
+    parser.add_argument(
+        "--checkpoints", type=Path, default=Path(CHECKPOINTS), help="where features are kept, if that folder exists"
+    )
     parser.add_argument("--head-only", action="store_true", help="write head.json alone, no backbone and no code")
     parser.add_argument("--alpha", type=float, default=10.0, help="ridge penalty")
     parser.add_argument("--size", type=int, default=160, help="side of the square that pictures are resized to, in px")
@@ -386,5 +497,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parsed
 
 
+def _labels(text: str) -> tuple[str, ...]:
+    labels = tuple(label.strip() for label in text.split(","))
+    if len(labels) < 2 or len(set(labels)) < len(labels) or not all(labels):
+        raise argparse.ArgumentTypeError(f"{text!r} is not two or more different labels, separated by commas.")
+    return labels
+
+
 if __name__ == "__main__":
-    train(parse())
+    try:
+        train(parse())
+    except DataError as problem:
+        sys.exit(f"error: {problem}")

@@ -204,7 +204,23 @@ def test_logistic_is_safe_and_symmetric(x: float) -> None:
 
 def test_score_averages_the_views_and_adds_the_bias() -> None:
     features = {"a": np.array([[1, 2], [3, 4]], dtype=np.float32), "b": np.array([[1], [0]], dtype=np.float32)}
-    assert inference.score(features, {"a": np.array([1.0, 10.0]), "b": np.array([4.0])}, bias=0.5) == 2 + 30 + 2 + 0.5
+    weights = {"a": np.array([1.0, 10.0]), "b": np.array([4.0])}
+    assert inference.score(features, weights, np.array(0.5)) == 2 + 30 + 2 + 0.5
+
+
+def test_score_of_three_labels_is_one_for_each() -> None:
+    features = {"a": np.array([[1, 2], [3, 4]], dtype=np.float32)}
+    found = inference.score(features, {"a": np.array([[1.0, 10.0], [0.0, 0.0], [0.0, 1.0]])}, np.array([0.5, 7.0, 0.0]))
+    assert found.tolist() == [32.5, 7.0, 3.0]
+
+
+@pytest.mark.parametrize("scores", [[1.0, 2.0, 4.0], [-900.0, 900.0, 0.0, 0.0]])
+def test_probabilities_of_more_labels_are_softmax_of_the_scores_by_the_temperature(scores: list[float]) -> None:
+    found = inference.probabilities(np.array(scores), temperature=2.0)
+    highest = max(scores)
+    exponentials = [math.exp((score - highest) / 2) for score in scores]
+    assert found == pytest.approx([one / sum(exponentials) for one in exponentials], abs=1e-6)
+    assert found == [round(one, 6) for one in found]
 
 
 def test_folder_without_a_model_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@ import re
 import runpy
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +17,11 @@ ROOT = Path(__file__).parents[3]
 BACKBONE = ROOT / "model" / "backbone.onnx"
 METRIC = re.compile(r"^([a-z_]+)=([0-9.]+);$", re.MULTILINE)
 DRAWINGS = {"bicycle": drawings.bicycle, "motorcycle": drawings.motorcycle}
+THREE = DRAWINGS | {"house": drawings.house}
 
 
-def draw_channel(folder: Path, count: int, first: int = 0) -> Path:
-    for label, draw in DRAWINGS.items():
+def draw_channel(folder: Path, count: int, first: int = 0, kinds: Mapping[str, drawings.Drawing] = DRAWINGS) -> Path:
+    for label, draw in kinds.items():
         (folder / label).mkdir(parents=True)
         for number in range(first, first + count):
             image = draw(72, width=2 + number % 4, shift=(5 * (number % 5) - 10, 4 * (number % 3) - 4))
@@ -76,7 +79,7 @@ def test_sagemaker_layout_is_written_from_its_environment_by_files_that_stand_al
 ) -> None:
     source = tmp_path / "source"
     source.mkdir()
-    for name in ("train.py", "inference.py", "requirements.txt"):
+    for name in ("train.py", "checkpoints.py", "inference.py", "requirements.txt"):
         shutil.copyfile(Path(train.__file__).with_name(name), source / name)
     validation = draw_channel(tmp_path / "validation", 2, first=20)
     monkeypatch.setenv("SM_CHANNEL_TRAIN", str(channel))
@@ -88,7 +91,8 @@ def test_sagemaker_layout_is_written_from_its_environment_by_files_that_stand_al
 
     runpy.run_path(str(source / "train.py"), run_name="__main__")
 
-    assert sys.modules.pop("inference").__file__ == str(source / "inference.py")
+    for name in ("checkpoints", "inference"):
+        assert sys.modules.pop(name).__file__ == str(source / f"{name}.py")
     written = {path.relative_to(tmp_path / "model").as_posix() for path in (tmp_path / "model").rglob("*.*")}
     assert written == {"backbone.onnx", "head.json", "code/inference.py", "code/requirements.txt"}
     served = runpy.run_path(str(tmp_path / "model" / "code" / "inference.py"), run_name="inference_in_container")
@@ -131,7 +135,11 @@ def test_list_finds_pictures_by_name_in_subfolders(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("1\t2\ta.png\n", "line 1: expected"), ("1\t0\n", "line 1: expected"), ("1\t0\tb.png\n", "no picture b.png")],
+    [
+        ("1\t2\ta.png\n", "line 1: expected index, label 0 to 1"),
+        ("1\t0\n", "line 1: expected"),
+        ("1\t0\tb.png\n", "no picture b.png"),
+    ],
 )
 def test_broken_list_is_refused_with_its_line(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "train.lst").write_text(text)
@@ -215,3 +223,104 @@ def test_folders_are_required_where_the_environment_does_not_name_them(monkeypat
     monkeypatch.delenv("SM_CHANNEL_TRAIN", raising=False)
     with pytest.raises(SystemExit):
         train.parse(["--backbone", "b", "--model-dir", "m"])
+
+
+@pytest.fixture(scope="module")
+def three_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("three")
+    draw_channel(folder / "train", 4, kinds=THREE)
+    draw_channel(folder / "validation", 1, first=20, kinds=THREE)
+    validation = ("--validation", str(folder / "validation"))
+    run(folder / "train", folder / "model", "--labels", "motorcycle,bicycle,house", *validation)
+    return folder
+
+
+def test_head_of_three_labels_tells_the_drawings_apart_in_the_order_of_its_labels(three_labels: Path) -> None:
+    loaded = inference.model_fn(three_labels / "model")
+    assert loaded.labels == ("motorcycle", "bicycle", "house")
+    for label, draw in THREE.items():
+        picture = inference.decode(drawings.encode(draw(72, width=3.5, shift=(3, -6))))
+        answer = inference.predict_fn(picture, loaded)
+        assert answer["labels"][np.argmax(answer["probabilities"])] == label
+        assert sum(answer["probabilities"]) == pytest.approx(1, abs=3e-6)
+        assert answer["known"] is None
+
+
+def test_head_of_three_labels_scores_as_training_did(three_labels: Path) -> None:
+    head = json.loads((three_labels / "model" / "head.json").read_text())
+    loaded = inference.model_fn(three_labels / "model")
+    samples = train.read_channel(three_labels / "validation", loaded.labels)
+    backbone = train.Backbone(loaded.session, loaded.size, "key", None)
+    features = np.concatenate(list(train.extract_all(samples, backbone).values()), axis=-1)
+    weights = np.concatenate([np.array(head["weights"][name]) for name in train.FEATURES], axis=-1)
+    found = train.scores(features, train.Head(weights, np.array(head["bias"])))
+    logarithms = train.log_probabilities(found, head["temperature"])
+    for sample, row in zip(samples, logarithms, strict=True):
+        answer = inference.predict_fn(inference.decode(sample.path.read_bytes()), loaded)
+        assert answer["probabilities"] == pytest.approx(list(np.exp(row)), abs=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("labels", "rule"), [("motorcycle,bicycle", train.KNOWN_RULE), ("bicycle,house", None)], ids=["vehicles", "others"]
+)
+def test_head_tells_whether_a_picture_is_known_for_bicycles_and_motorcycles_alone(
+    labels: str, rule: object, tmp_path: Path
+) -> None:
+    draw_channel(tmp_path / "train", 2, kinds=THREE)
+    run(tmp_path / "train", tmp_path / "model", "--head-only", "--labels", labels)
+    head = json.loads((tmp_path / "model" / "head.json").read_text())
+    assert head["labels"] == labels.split(",")
+    assert head["known"] == rule
+
+
+@pytest.mark.parametrize("labels", ["bicycle", "bicycle,bicycle", "bicycle,,house", ""])
+def test_labels_that_are_not_two_or_more_different_ones_are_refused(labels: str, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        run(tmp_path, tmp_path, "--labels", labels)
+
+
+def test_fewer_pictures_than_folds_are_refused(tmp_path: Path) -> None:
+    draw_channel(tmp_path / "train", 1)
+    with pytest.raises(train.DataError, match="at least 2 training pictures"):
+        run(tmp_path / "train", tmp_path / "model")
+
+
+def test_picture_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    draw_channel(tmp_path / "train", 2)
+    (tmp_path / "train" / "bicycle" / "001.png").write_bytes(b"no picture")
+    with pytest.raises(train.DataError, match=r"bicycle/001\.png cannot be read"):
+        run(tmp_path / "train", tmp_path / "model")
+
+
+def test_two_labels_are_softmax_over_no_score_and_the_score() -> None:
+    found = np.array([-3.0, 0.0, 0.5, 800.0])
+    logarithms = train.log_probabilities(found, 0.5)
+    assert np.exp(logarithms[:, 1]) == pytest.approx([inference.logistic(2 * score) for score in found])
+    assert np.exp(logarithms).sum(axis=1) == pytest.approx(1)
+
+
+def test_likelihood_of_certain_and_right_answers_is_zero_without_a_sign() -> None:
+    assert str(train.negative_log_likelihood(np.array([900.0, -900.0]), np.array([1, 0]), 1.0)) == "0.0"
+
+
+def test_interrupted_training_goes_on_from_its_checkpoints_to_the_same_bytes(
+    channel: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "checkpoints"
+    kept.mkdir()
+    extract, count = inference.extract, 0
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == 12:
+            raise KeyboardInterrupt
+        return extract(*arguments)
+
+    monkeypatch.setattr(inference, "extract", counted)
+    with pytest.raises(KeyboardInterrupt):
+        run(channel, tmp_path / "model", "--head-only", "--checkpoints", str(kept))
+    count = 100
+    run(channel, tmp_path / "model", "--head-only", "--checkpoints", str(kept))
+    assert count == 110
+    assert (tmp_path / "model" / "head.json").read_bytes() == (model / "head.json").read_bytes()
