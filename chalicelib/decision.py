@@ -64,12 +64,29 @@ def decide(
         InvalidInference: these are not n probabilities that sum to 1.
     """
     decision = likeliest(labels, inferences)
-    if known is not None and not known >= min_known:  # NaN is not enough either
+    if is_enough(decision.confidence, threshold, known, min_known):
+        return decision
+    if not is_known(known, min_known):
         raise ThresholdConfidenceNotMet(
             f"This may be none of {', '.join(labels)}: known {known:.3f}, needs {min_known:.3f}."
         )
-    if not decision.confidence >= threshold:
-        raise ThresholdConfidenceNotMet(
-            f"Not sure enough: {decision.label} {decision.confidence:.3f}, needs {threshold:.3f}."
-        )
-    return decision
+    raise ThresholdConfidenceNotMet(
+        f"Not sure enough: {decision.label} {decision.confidence:.3f}, needs {threshold:.3f}."
+    )
+
+
+def is_enough(confidence: float, threshold: float, known: float | None = None, min_known: float = 0.0) -> bool:
+    """Whether a class is accepted.
+
+    Args:
+        confidence: its probability, 0 to 1.
+        threshold: as for `decide`.
+        known: as for `decide`.
+        min_known: as for `decide`.
+    """
+    return is_known(known, min_known) and confidence >= threshold
+
+
+def is_known(known: float | None, min_known: float) -> bool:
+    """Whether a picture shows one of the classes at all, as far as the model can tell; NaN is not enough."""
+    return known is None or known >= min_known

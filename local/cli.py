@@ -2,15 +2,17 @@
 
 import json
 import logging
+import os
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
@@ -18,10 +20,23 @@ from rich.console import Console
 from chalicelib.store import Status
 from local import pictures, samples
 from local.diagram import draw
-from local.stack import ROOT, Ports, PortTaken, Stack, running
+from local.stack import (
+    LOCAL_STACK,
+    ROOT,
+    Client,
+    NothingThere,
+    Ports,
+    PortTaken,
+    Stack,
+    attached,
+    running,
+    without_aws,
+)
 from local.view import View, show_end, table, terminal
 
 PORT = click.IntRange(0, 65535)
+
+C = TypeVar("C", bound=Client)
 
 WELCOME = """\
 [bold]Scones Unlimited is up[/], on this machine alone. It took {seconds:.1f} s.
@@ -40,8 +55,13 @@ Or ask the REST API about a picture that is in the inbox:
 
   curl -i {stack.api_url}/classifications --json '{{"key": "inbox/photo.jpg"}}'
 
+A command that shall take this for AWS is run beside a system of its own by `python -m local run COMMAND`.
+
 Nothing is kept when it stops. Ctrl-C stops it.
 """
+
+STOPPED_BY_SIGNAL = 128
+"""What shells add to the number of a signal to make an exit code of it."""
 
 
 def with_ports(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -88,8 +108,34 @@ def classify(paths: tuple[Path, ...], *, as_json: bool, aws_port: int, api_port:
     """Start everything, classify files or folders of pictures, and stop.
 
     Shows each picture's state, label, confidence and time. Exits with 1 if any picture ended as FAILED.
+
+    Within `python -m local run`, which sets LOCAL_STACK, it starts nothing and uses what runs.
     """
-    sys.exit(_classify(paths, Ports(aws_port, api_port, endpoint_port), as_json=as_json))
+    ports = Ports(aws_port, api_port, endpoint_port)
+    beside = os.environ.get(LOCAL_STACK)
+    if beside and ports != Ports():
+        raise click.UsageError(f"{LOCAL_STACK} is set: nothing is started that could listen to a port.")
+    sys.exit(_classify(paths, lambda console: _beside(beside) if beside else _stack(ports, console), as_json=as_json))
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("command", nargs=-1, required=True, metavar="COMMAND...", type=click.UNPROCESSED)
+def run(command: tuple[str, ...]) -> None:
+    """Start everything, run a command that takes it for AWS, and stop.
+
+    The command finds it by environment variables: addresses and credentials for any SDK and for the AWS command line,
+    and TRAINING_S3 and TRAINING_ROLE for `python -m training`. `python` is the one that runs this. Its exit code is the
+    command's.
+
+    \b
+      python -m local run bash docs/train-and-deploy.sh ARCHIVE FOLDER
+    """  # noqa: D301 - \b is click's
+    environment = without_aws(os.environ)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    with _stack(Ports(), terminal(to_stderr=True)) as stack:
+        _log_to_stderr(logging.CRITICAL)
+        code = _run(command, environment | stack.environment() | {"PATH": path})
+    sys.exit(code)
 
 
 @main.command()
@@ -107,7 +153,7 @@ def demo(*, as_json: bool, keep: Path | None, aws_port: int, api_port: int, endp
     with tempfile.TemporaryDirectory() as temporary:
         files = samples.write(keep or Path(temporary))
         ports = Ports(aws_port, api_port, endpoint_port)
-        sys.exit(_classify(tuple(files), ports, as_json=as_json, then=_show_failure))
+        sys.exit(_classify(tuple(files), lambda console: _stack(ports, console), as_json=as_json, then=_show_failure))
 
 
 @main.command()
@@ -128,18 +174,35 @@ def _show_failure(stack: Stack, path: Path, console: Console) -> None:
     console.print(table(pictures.fail_and_start_again(stack, path)))
 
 
+def _run(command: tuple[str, ...], environment: dict[str, str]) -> int:
+    """Run a command to its end; signals end it, and only then what it runs on."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        process = subprocess.Popen(command, env=environment)  # noqa: S603 - what the user asks for
+    except OSError as error:
+        raise click.ClickException(f"{command[0]} cannot be run: {error.strerror}.") from error
+    else:
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        code = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else STOPPED_BY_SIGNAL - code
+
+
 def _classify(
     paths: tuple[Path, ...],
-    ports: Ports,
+    start: Callable[[Console], AbstractContextManager[C]],
     *,
     as_json: bool,
-    then: Callable[[Stack, Path, Console], None] | None = None,
+    then: Callable[[C, Path, Console], None] | None = None,
 ) -> int:
     files = pictures.find(paths)
     if not files:
         raise click.ClickException("There is no file in there.")
     console = terminal(to_stderr=as_json)
-    with _stack(ports, console) as stack:
+    with start(console) as stack:
         _log_to_stderr(logging.CRITICAL)
         started = time.monotonic()
         with View(files, console) as view:
@@ -163,6 +226,16 @@ def _stack(ports: Ports, console: Console | None = None) -> Iterator[Stack]:
         except PortTaken as error:
             raise click.ClickException(str(error)) from error
         yield started
+
+
+@contextmanager
+def _beside(aws_url: str) -> Iterator[Client]:
+    with ExitStack() as stack:
+        try:
+            client = stack.enter_context(attached(aws_url))
+        except NothingThere as error:
+            raise click.ClickException(str(error)) from error
+        yield client
 
 
 def _log_to_stderr(level: int) -> None:

@@ -1,4 +1,4 @@
-"""S3, Step Functions, DynamoDB and the rest of AWS: moto's server in this process, with five seams.
+"""S3, Step Functions, DynamoDB and the rest of AWS: moto's server in this process, with eight seams.
 
 moto gives the services and a real interpreter of the Amazon States Language. The seams, all of them in `_seams`, make
 it behave like AWS where a picture passes:
@@ -7,7 +7,10 @@ it behave like AWS where a picture passes:
 - S3's notifications are delivered in the background and tried again (moto calls within PutObject and drops errors);
 - S3's events carry the version of the object, and a sequencer (moto leaves them out);
 - the clients that call from inside the interpreter are made once, not once per task;
-- a definition is parsed once, not once per execution, and so is each path into a state.
+- a definition is parsed once, not once per execution, and so is each path into a state;
+- requests to SageMaker reach `local/sagemaker.py`, which makes endpoints and training jobs of moto's records;
+- requests to Application Auto Scaling reach `local/scaling.py`, since moto's targets know nothing of endpoints;
+- instance types of endpoints are those that boto3 knows (moto knows older ones alone).
 """
 
 import json
@@ -19,11 +22,14 @@ from functools import cache
 from typing import Any
 from unittest.mock import patch
 
+import moto.applicationautoscaling.urls
 import moto.awslambda.models
 import moto.s3.notifications
+import moto.sagemaker.urls
 from moto.core.config import default_user_config
 from moto.moto_api._internal import moto_api_backend
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+from moto.sagemaker.models import FakeEndpointConfig
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_dynamodb
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
@@ -32,21 +38,27 @@ from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 
 from local import HOST
 from local.functions import Functions
+from local.sagemaker import check_instance_type
+from local.scaling import Scaling
+
+EVERY_PATH = "{0}/$"
+"""How moto writes down where services of AWS's JSON protocol are."""
 
 
 @contextmanager
-def emulator(port: int, functions: Functions) -> Iterator[str]:
+def emulator(port: int, functions: Functions, sagemaker: Any) -> Iterator[str]:
     """Run the emulator.
 
     Args:
         port: where to listen; 0 for any that is free.
         functions: where invocations go.
+        sagemaker: the class that answers requests to SageMaker.
 
     Yields:
         The URL that stands for AWS.
     """
     with ExitStack() as stack:
-        _seams(stack, functions)
+        _seams(stack, functions, sagemaker)
         server = ThreadedMotoServer(HOST, port, verbose=False)
         server.start()
         stack.callback(moto_api_backend.reset)
@@ -56,7 +68,7 @@ def emulator(port: int, functions: Functions) -> Iterator[str]:
         yield f"http://{HOST}:{port}"
 
 
-def _seams(stack: ExitStack, functions: Functions) -> None:
+def _seams(stack: ExitStack, functions: Functions, sagemaker: Any) -> None:
     def invoke(function: Any, body: str, request_headers: Any, response_headers: dict[str, str]) -> str:
         name = functions.short_name(function.function_name)
         if request_headers.get("x-amz-invocation-type") == "Event":
@@ -94,5 +106,8 @@ def _seams(stack: ExitStack, functions: Functions) -> None:
     stack.enter_context(patch.object(moto.s3.notifications, "_get_s3_event", versioned_event))
     stack.enter_context(patch.object(json_path, "parse", cache(json_path.parse)))
     stack.enter_context(patch.object(AmazonStateLanguageParser, "parse", staticmethod(cache(plain_parse))))
+    stack.enter_context(patch.dict(moto.sagemaker.urls.url_paths, {EVERY_PATH: sagemaker.dispatch}))
+    stack.enter_context(patch.dict(moto.applicationautoscaling.urls.url_paths, {EVERY_PATH: Scaling.dispatch}))
+    stack.enter_context(patch.object(FakeEndpointConfig, "validate_instance_type", check_instance_type))
     for module in (lambda_eval_utils, state_task_service_dynamodb):
         stack.enter_context(patch.object(module, "boto_client_for", client_once))

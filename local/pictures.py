@@ -15,7 +15,7 @@ from chalicelib.errors import InvalidRequest, RecordNotFound
 from chalicelib.inbox import Source
 from chalicelib.store import Record, Status
 from local.endpoint import Fault
-from local.stack import Stack
+from local.stack import Client, Stack
 
 AT_ONCE = 8
 """Pictures on their way at the same time."""
@@ -99,7 +99,7 @@ def _files(path: Path) -> Iterator[tuple[Path, Path]]:
                 yield file, path.parent
 
 
-def classify(stack: Stack, files: list[tuple[Path, str]], show: Callable[[int, Progress], None]) -> list[Progress]:
+def classify(stack: Client, files: list[tuple[Path, str]], show: Callable[[int, Progress], None]) -> list[Progress]:
     """Drop pictures into the inbox and follow each to its end.
 
     Args:
@@ -128,7 +128,7 @@ def classify(stack: Stack, files: list[tuple[Path, str]], show: Callable[[int, P
     return ended
 
 
-def follow_one(stack: Stack, path: Path, key: str) -> Iterator[Progress]:
+def follow_one(stack: Client, path: Path, key: str) -> Iterator[Progress]:
     """Drop one picture and tell where it stands, each time that changes, until it has ended."""
     started = time.monotonic()
     try:
@@ -139,7 +139,7 @@ def follow_one(stack: Stack, path: Path, key: str) -> Iterator[Progress]:
     yield from follow(stack, Progress(path, key, Status.PENDING, source=source), source, started)
 
 
-def follow(stack: Stack, now: Progress, source: Source, started: float) -> Iterator[Progress]:
+def follow(stack: Client, now: Progress, source: Source, started: float) -> Iterator[Progress]:
     """Tell where a picture that is in the inbox stands, each time that changes, until it has ended.
 
     Args:
@@ -155,11 +155,11 @@ def follow(stack: Stack, now: Progress, source: Source, started: float) -> Itera
     yield now
 
 
-def _look(stack: Stack, source: Source, now: Progress) -> Progress:
+def _look(stack: Client, source: Source, now: Progress) -> Progress:
     try:
         record = stack.record(source)
     except RecordNotFound:
-        if any(str(source.version_id) in lost.event for lost in stack.functions.lost):
+        if stack.lost(source):
             return replace(now, status=Status.FAILED, reason="The trigger failed three times: nothing was started.")
         record = None
     if record and record.status is not Status.PENDING:

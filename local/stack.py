@@ -10,7 +10,7 @@ import socket
 import threading
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from unittest.mock import patch
 
 import boto3
 import uvicorn
+from botocore.exceptions import BotoCoreError, ClientError
 from chalice.app import S3EventConfig
 from chalice.config import Config
 from chalice.local import ChaliceRequestHandler, LocalChalice, LocalDevServer, create_local_server
@@ -28,10 +29,13 @@ from chalicelib.errors import InvalidRequest
 from chalicelib.inbox import Source
 from chalicelib.settings import Settings
 from chalicelib.store import Record
-from local import HOST, REGION
+from local import CREDENTIALS, HIDDEN, HOST
 from local.emulator import emulator
 from local.endpoint import CAPTURE_INTERVAL, Endpoint
 from local.functions import Functions
+from local.hosting import Hosting
+from local.jobs import Jobs
+from local.sagemaker import control_plane
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGE = "dev"
@@ -39,9 +43,23 @@ STAGE = "dev"
 MAX_RETRY_SECONDS = 1
 """The embedded workflow tries again as often as on AWS, but waits at most this long before each try."""
 
+LOCAL_STACK = "LOCAL_STACK"
+"""The environment variable that tells a process that it runs beside a system, and at which URL its AWS is."""
+
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+"""The trust policy of a role that SageMaker may work as:
+https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html"""
+
 
 class PortTaken(Exception):
     """A port that was asked for by name is in use."""
+
+
+class NothingThere(Exception):
+    """No system runs where one is said to run."""
 
 
 @dataclass(frozen=True)
@@ -54,26 +72,16 @@ class Ports:
 
 
 @dataclass(frozen=True)
-class Stack:
-    """The running system.
+class Client:
+    """What drops pictures into a running system, and reads what became of them.
 
     Attributes:
         aws_url: what stands for AWS: give it to any client as its endpoint URL.
-        api_url: the REST API.
-        endpoint_url: the SageMaker runtime.
         settings: the names of what runs.
-        capture_bucket: where the endpoint's data capture goes.
-        functions: the Lambda functions.
-        endpoint: the endpoint.
     """
 
     aws_url: str
-    api_url: str
-    endpoint_url: str
     settings: Settings
-    capture_bucket: str
-    functions: Functions
-    endpoint: Endpoint
 
     def drop(self, key: str, data: bytes) -> Source:
         """Put a picture into the inbox.
@@ -98,6 +106,50 @@ class Stack:
             RecordNotFound: the trigger has not opened one yet.
         """
         return store.get(self.settings.records_table, workflow.identity(source))
+
+    def lost(self, source: Source) -> bool:  # noqa: ARG002 - only the one who runs the system can tell
+        """Whether the trigger is known to have failed for a picture each time that it was tried."""
+        return False
+
+
+@dataclass(frozen=True)
+class Stack(Client):
+    """The running system.
+
+    Attributes:
+        aws_url: what stands for AWS: give it to any client as its endpoint URL.
+        settings: the names of what runs.
+        api_url: the REST API.
+        endpoint_url: the SageMaker runtime.
+        capture_bucket: where the data capture of the stage's own endpoint goes.
+        training_bucket: for what `python -m training` puts into S3.
+        training_role: ARN of a role that SageMaker may work as.
+        functions: the Lambda functions.
+        endpoint: the endpoints.
+    """
+
+    api_url: str
+    endpoint_url: str
+    capture_bucket: str
+    training_bucket: str
+    training_role: str
+    functions: Functions
+    endpoint: Endpoint
+
+    def lost(self, source: Source) -> bool:
+        """Whether the trigger failed for a picture each time that it was tried."""
+        return any(str(source.version_id) in one.event for one in self.functions.lost)
+
+    def environment(self) -> dict[str, str]:
+        """The environment variables by which another process finds this system, and nothing but this."""
+        return {
+            **CREDENTIALS,
+            "AWS_ENDPOINT_URL": self.aws_url,
+            "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": self.endpoint_url,
+            "TRAINING_S3": f"s3://{self.training_bucket}/training",
+            "TRAINING_ROLE": self.training_role,
+            LOCAL_STACK: self.aws_url,
+        }
 
 
 @contextmanager
@@ -127,19 +179,69 @@ def running(ports: Ports | None = None, model_dir: Path = ROOT / "model") -> Ite
         chalice_app = importlib.import_module("app")
         functions = Functions(chalice_app.app, config)
         stack.callback(functions.stop)
-        aws_url = stack.enter_context(emulator(aws_port, functions))
-        stack.enter_context(patch.dict(os.environ, AWS_ENDPOINT_URL=aws_url))
         settings = chalice_app.settings
         capture_bucket = settings.inbox_bucket.replace("inbox", "capture")
-        _create_resources(settings, capture_bucket, functions)
 
         def write_capture(key: str, data: bytes) -> None:
             aws.client("s3").put_object(Bucket=capture_bucket, Key=key, Body=data)
 
         endpoint = Endpoint(settings.endpoint_name, model_dir, write_capture)
+        hosting, jobs = Hosting(endpoint), Jobs()
+        aws_url = stack.enter_context(emulator(aws_port, functions, control_plane(hosting, jobs)))
+        stack.enter_context(patch.dict(os.environ, AWS_ENDPOINT_URL=aws_url))
+        stack.callback(hosting.stop)
+        stack.callback(jobs.close)
+        training_bucket = settings.inbox_bucket.replace("inbox", "training")
+        training_role = _create_resources(settings, (capture_bucket, training_bucket), functions)
         stack.enter_context(_serve_endpoint(endpoint, endpoint_socket))
         api_url = stack.enter_context(_serve_api(chalice_app.app, config, api_port))
-        yield Stack(aws_url, api_url, endpoint_url, settings, capture_bucket, functions, endpoint)
+        yield Stack(
+            aws_url=aws_url,
+            settings=settings,
+            api_url=api_url,
+            endpoint_url=endpoint_url,
+            capture_bucket=capture_bucket,
+            training_bucket=training_bucket,
+            training_role=training_role,
+            functions=functions,
+            endpoint=endpoint,
+        )
+
+
+def without_aws(environment: Mapping[str, str]) -> dict[str, str]:
+    """Environment variables without those that would lead to another AWS."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name not in HIDDEN and not name.startswith("AWS_ENDPOINT_URL")
+    }
+
+
+@contextmanager
+def attached(aws_url: str) -> Iterator[Client]:
+    """Use a system that runs in another process.
+
+    Args:
+        aws_url: what stands for AWS there.
+
+    Raises:
+        NothingThere: it does not run.
+    """
+    config = stage_config()
+    settings = Settings.from_environment(config.environment_variables)
+    with _environment(config.environment_variables), patch.dict(os.environ, AWS_ENDPOINT_URL=aws_url):
+        aws.client.cache_clear()
+        try:  # botocore raises a ValueError for what is no URL
+            aws.client("s3").head_bucket(Bucket=settings.inbox_bucket)
+        except (BotoCoreError, ClientError, ValueError) as error:
+            raise NothingThere(
+                f"{LOCAL_STACK} says that a system runs at {aws_url}, but none does: {error}. Run the command by "
+                f"`python -m local run`, or unset {LOCAL_STACK}."
+            ) from error
+        try:
+            yield Client(aws_url, settings)
+        finally:
+            aws.client.cache_clear()
 
 
 def stage_config() -> Config:
@@ -188,34 +290,22 @@ def _bind(option: str, port: int) -> socket.socket:
 
 
 @contextmanager
-def _environment(stage: Mapping[str, str]) -> Iterator[None]:
+def _environment(stage: dict[str, str]) -> Iterator[None]:
     """What Lambda sets for a function, with credentials that are none."""
-    hidden = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
-    endpoints = (name for name in os.environ if name.startswith("AWS_ENDPOINT_URL"))
-    with patch.dict(
-        os.environ,
-        {
-            **stage,
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_REGION": REGION,
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "AWS_EC2_METADATA_DISABLED": "true",
-        },
-    ):
-        for name in [*hidden, *endpoints]:
-            os.environ.pop(name, None)
+    with patch.dict(os.environ, without_aws(os.environ) | stage | CREDENTIALS, clear=True):
         yield
 
 
-def _create_resources(settings: Settings, capture_bucket: str, functions: Functions) -> None:
-    """What `infrastructure/` and `chalice deploy` make on AWS."""
+def _create_resources(settings: Settings, buckets: Iterable[str], functions: Functions) -> str:
+    """What `infrastructure/` and `chalice deploy` make on AWS, and what training needs.
+
+    Returns:
+        The ARN of the role that SageMaker works as.
+    """
     clients: dict[str, Any] = {
         name: boto3.client(name) for name in ("s3", "dynamodb", "iam", "lambda", "stepfunctions")
     }
-    for bucket in (settings.inbox_bucket, capture_bucket):
+    for bucket in (settings.inbox_bucket, *buckets):
         clients["s3"].create_bucket(Bucket=bucket)
     clients["s3"].put_bucket_versioning(Bucket=settings.inbox_bucket, VersioningConfiguration={"Status": "Enabled"})
     clients["dynamodb"].create_table(
@@ -239,6 +329,10 @@ def _create_resources(settings: Settings, capture_bucket: str, functions: Functi
         roleArn=role,
     )
     _add_trigger(clients["s3"], functions, arns)
+    training_role: str = clients["iam"].create_role(
+        RoleName=f"{functions.full_name('training')}", AssumeRolePolicyDocument=json.dumps(TRUST)
+    )["Role"]["Arn"]
+    return training_role
 
 
 def _create_functions(client: Any, functions: Functions, role: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Clients for AWS, places in S3, and what AWS says when it refuses, in plain words."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import (
     ClientError,
     EndpointConnectionError,
+    HTTPClientError,
     InvalidRegionError,
     NoCredentialsError,
     NoRegionError,
@@ -21,9 +23,12 @@ from botocore.exceptions import (
 )
 
 from training.errors import AccountError, InputError, TrainingError
+from training.layout import APP
 
 CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 5})
 DENIED = ("AccessDenied", "AccessDeniedException", "403", "Forbidden", "UnauthorizedOperation")
+MISSING = ("ResourceNotFound", "ResourceNotFoundException", "ObjectNotFoundException")
+NOT_THERE = re.compile(r"could not find|does not exist|not found|cannot find", re.IGNORECASE)
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "SignatureDoesNotMatch")
 
 
@@ -67,7 +72,7 @@ def account() -> str:
 
 def region() -> str:
     """The region that clients talk to."""
-    return str(client("sts").meta.region_name)
+    return str(client("sagemaker").meta.region_name)
 
 
 @contextmanager
@@ -90,6 +95,8 @@ def plain_errors() -> Iterator[None]:
         raise AccountError(f"{error} Sign in again, or set AWS_PROFILE to a profile that is there.") from error
     except EndpointConnectionError as error:
         raise AccountError(f"AWS cannot be reached: {error} Is the region right, and the network up?") from error
+    except HTTPClientError as error:
+        raise TrainingError(f"The connection to AWS broke off: {error} Run this again.") from error
     except ClientError as error:
         raise _refused(error) from error
 
@@ -97,6 +104,35 @@ def plain_errors() -> Iterator[None]:
 def error_code(error: ClientError) -> str:
     """The name that AWS gives the error."""
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def is_missing(error: ClientError) -> bool:
+    """Whether AWS says that what was asked for is not there; SageMaker says so in its message alone."""
+    message = str(error.response.get("Error", {}).get("Message", ""))
+    return error_code(error) in MISSING or (
+        error_code(error) == "ValidationException" and bool(NOT_THERE.search(message))
+    )
+
+
+def tags(stage: str | None = None) -> list[dict[str, str]]:
+    """The tags of everything that training makes on AWS, by which `teardown` knows it again.
+
+    Args:
+        stage: which stage's it is; None for what all share.
+    """
+    found = {"project": APP, **({"stage": stage} if stage else {}), "made-by": "training"}
+    return [{"Key": key, "Value": value} for key, value in found.items()]
+
+
+def is_ours(arn: str, stage: str | None = None) -> bool:
+    """Whether something of SageMaker's bears our tags.
+
+    Args:
+        arn: its name for AWS.
+        stage: whose it has to be; None where all share it.
+    """
+    found = client("sagemaker").get_paginator("list_tags").paginate(ResourceArn=arn).build_full_result()["Tags"]
+    return all(tag in found for tag in tags(stage))
 
 
 def _refused(error: ClientError) -> TrainingError:

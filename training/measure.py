@@ -10,7 +10,6 @@ an endpoint, from its bytes. Intervals are Wilson's, at 95 %.
 from __future__ import annotations
 
 import csv
-import math
 import statistics
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,9 +19,10 @@ from pathlib import Path
 import click
 from sklearn.metrics import roc_auc_score
 
+from chalicelib import decision
+from training import metrics
 from training.source import inference
 
-Z_95 = 1.959964
 CONTENT_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
 MANIFEST = "manifest.csv"
 
@@ -83,38 +83,23 @@ def measure(entries: Iterable[Entry], model: inference.Model) -> Iterator[Result
         answer = inference.predict_fn(picture, model)
         milliseconds = 1000 * (time.perf_counter() - start)
         confidence = max(answer["probabilities"])
-        known = 1.0 if answer["known"] is None else answer["known"]
+        known, min_known = answer["known"], answer["min_known"]
         yield Result(
             entry=entry,
             is_thumbnail=model.known is not None and picture.short_side <= model.known.thumbnail_side,
             in_classes=entry.kind in answer["labels"],
             is_right=answer["labels"][answer["probabilities"].index(confidence)] == entry.kind,
-            is_known=known >= answer["min_known"],
-            is_kept=known >= answer["min_known"] and confidence >= answer["threshold"],
-            known=known,
+            is_known=decision.is_known(known, min_known),
+            is_kept=decision.is_enough(confidence, answer["threshold"], known, min_known),
+            known=1.0 if known is None else known,
             milliseconds=milliseconds,
         )
 
 
-def wilson(count: int, total: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share, as fractions.
-
-    Args:
-        count: Successes.
-        total: Trials, at least 1.
-    """
-    share, square = count / total, Z_95**2 / total
-    middle = (share + square / 2) / (1 + square)
-    half = Z_95 / (1 + square) * math.sqrt(share * (1 - share) / total + square / (4 * total))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def share(results: Sequence[bool]) -> str:
     """A share in percent with its interval, or a dash where there is nothing to share."""
-    if not results:
-        return "–"
-    low, high = wilson(sum(results), len(results))
-    return f"{sum(results) / len(results):.1%} ({low:.1%}–{high:.1%})"
+    found = metrics.share(results)
+    return "–" if found.value is None else f"{found.value:.1%} ({found.low:.1%}–{found.high:.1%})"
 
 
 def table(results: Sequence[Result]) -> list[str]:

@@ -141,7 +141,7 @@ def test_up_prints_addresses_that_work_listens_to_this_machine_alone_and_stops_c
     assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize("command", ["up", "classify", "demo", "diagram"])
+@pytest.mark.parametrize("command", ["up", "run", "classify", "demo", "diagram"])
 def test_help_of_every_command_explains_every_option(command: str) -> None:
     done = run(command, "--help")
     assert done.returncode == 0

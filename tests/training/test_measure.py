@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner
 
 from tests.training import drawings
@@ -20,14 +19,6 @@ def result(kind: str = "bicycle", source: str = "a", **changes: bool | float) ->
         "milliseconds": 1.0,
     }
     return measure.Result(measure.Entry(Path("x.png"), kind, source), **(fields | changes))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("count", "total", "low", "high"),
-    [(193, 200, 0.9295, 0.9829), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (1, 2, 0.0945, 0.9055)],
-)
-def test_wilson_interval_has_the_published_values(count: int, total: int, low: float, high: float) -> None:
-    assert measure.wilson(count, total) == pytest.approx((low, high), abs=1e-4)
 
 
 def test_share_of_nothing_is_a_dash() -> None:

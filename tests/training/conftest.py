@@ -1,0 +1,47 @@
+"""What the tests of training share: commands that talk to the embedded stack."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.stack import Stack
+from tests.conftest import FakeAws
+from tests.training.lifecycle import Project, make_project, run_well
+from training import aws, endpoint
+
+
+def forget_clients() -> None:
+    """Clients of one test are not those of the next: each may talk to another AWS."""
+    aws.client.cache_clear()
+    aws.account.cache_clear()
+
+
+@pytest.fixture
+def embedded(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    """The embedded stack, with commands set up to use it, as `python -m local run` does."""
+    for name, value in stack.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(endpoint, "POLL_INTERVAL", 0.05)
+    forget_clients()
+    yield stack
+    forget_clients()
+
+
+@pytest.fixture
+def project(embedded: Stack, tmp_path: Path) -> Iterator[Project]:
+    """A project with a model; what it makes on AWS is removed in the end."""
+    project = make_project(tmp_path)
+    project.write_model(version="drawn-1")
+    yield project
+    place = embedded.environment()["TRAINING_S3"]
+    run_well("teardown", "--registry", "--data", "--s3", place, "--yes")
+
+
+@pytest.fixture
+def fake_endpoint(fake_aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
+    """A fake that stands where an endpoint is asked."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", fake_aws.url)
+    forget_clients()
+    yield fake_aws
+    forget_clients()

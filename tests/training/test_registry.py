@@ -1,0 +1,151 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training.validation import is_valid
+from training import job, model_archive, registry
+from training.aws import Place
+from training.errors import FloorMissed, ModelError
+from training.layout import TrainingRecord
+from training.registry import APPROVED, PENDING, Evaluation, Package
+
+IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.9-0-cpu-py3"
+HEAD, ARCHIVE = "a" * 64, "b" * 64
+RECORD = TrainingRecord("head", None, ["bicycle", "motorcycle"], ARCHIVE, HEAD, {})
+BUILT_IN = TrainingRecord(job.BUILT_IN, "scones-unlimited-1", ["bicycle", "motorcycle"], ARCHIVE, None, {})
+TARGET = Place("bucket", f"training/models/{ARCHIVE[:16]}")
+
+
+def metrics(**changes: Any) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "model": {"version": "lite0-ridge-1", "head_sha256": HEAD, "endpoint": None},
+        "data": {"split": "test", "pictures": 200, "sha256": "c" * 64},
+        "accuracy": {"value": 0.965, "low": 0.93, "high": 0.983, "count": 193, "total": 200},
+        "floor": {"min_accuracy": 0.9, "passed": True},
+        **changes,
+    }
+
+
+def evaluation(folder: Path, **changes: Any) -> Evaluation:
+    (folder / "metrics.json").write_text(json.dumps(metrics(**changes)))
+    (folder / "report.html").write_text("<!doctype html>")
+    found = Evaluation.read(folder)
+    assert found is not None
+    return found
+
+
+def test_request_for_our_own_model_carries_its_evaluation(tmp_path: Path) -> None:
+    judged = evaluation(tmp_path)
+    request = registry.request(RECORD, judged, TARGET, APPROVED, IMAGE)
+    is_valid("sagemaker", "CreateModelPackage", request)
+    assert request == {
+        "ModelPackageGroupName": "scones-unlimited",
+        "ModelPackageDescription": "bicycle, motorcycle; right on 193 of 200 test pictures (93.0% to 98.3%).",
+        "ModelApprovalStatus": "Approved",
+        "InferenceSpecification": {
+            "Containers": [
+                {
+                    "Image": IMAGE,
+                    "ModelDataUrl": f"s3://bucket/training/models/{ARCHIVE[:16]}/model.tar.gz",
+                    "Environment": {
+                        "SAGEMAKER_PROGRAM": "inference.py",
+                        "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
+                        "SAGEMAKER_CONTAINER_LOG_LEVEL": "20",
+                    },
+                }
+            ],
+            "SupportedContentTypes": ["image/jpeg", "image/png", "application/x-image"],
+            "SupportedResponseMIMETypes": ["application/json"],
+            "SupportedRealtimeInferenceInstanceTypes": list(registry.INSTANCE_TYPES),
+        },
+        "Domain": "COMPUTER_VISION",
+        "Task": "IMAGE_CLASSIFICATION",
+        "CustomerMetadataProperties": {
+            "algorithm": "head",
+            "labels": "bicycle,motorcycle",
+            "archive_sha256": ARCHIVE,
+            "head_sha256": HEAD,
+            "version": "lite0-ridge-1",
+            "accuracy": "0.9650",
+            "accuracy_low": "0.9300",
+            "pictures": "200",
+            "data_sha256": "c" * 64,
+        },
+        "ModelMetrics": {
+            "ModelQuality": {
+                "Statistics": {
+                    "ContentType": "application/json",
+                    "ContentDigest": f"sha256:{model_archive.sha256(tmp_path / 'metrics.json')}",
+                    "S3Uri": f"s3://bucket/training/models/{ARCHIVE[:16]}/metrics.json",
+                }
+            }
+        },
+    }
+
+
+def test_request_for_a_model_of_the_built_in_algorithm_for_a_trial() -> None:
+    request = registry.request(BUILT_IN, None, TARGET, PENDING, "image-classification:1")
+    is_valid("sagemaker", "CreateModelPackage", request)
+    assert request["InferenceSpecification"]["Containers"][0]["Environment"] == {}
+    assert request["ModelPackageDescription"] == "bicycle, motorcycle; not evaluated."
+    assert "ModelMetrics" not in request
+    assert request["CustomerMetadataProperties"]["job"] == "scones-unlimited-1"
+    assert "head_sha256" not in request["CustomerMetadataProperties"]
+
+
+def test_an_evaluation_of_this_model_that_is_good_enough_is_taken(tmp_path: Path) -> None:
+    registry.check_evaluation(evaluation(tmp_path), RECORD)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        pytest.param({"data": {"split": "validation"}}, "of the validation split", id="another split"),
+        pytest.param({"model": {"head_sha256": "d" * 64, "endpoint": None}}, "of another model", id="another model"),
+    ],
+)
+def test_an_evaluation_of_something_else_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        registry.check_evaluation(evaluation(tmp_path, **changes), RECORD)
+
+
+def test_a_model_below_its_floor_is_not_registered(tmp_path: Path) -> None:
+    missed = {"floor": {"min_accuracy": 0.98, "passed": False}}
+    with pytest.raises(FloorMissed, match=r"193 of 200 test pictures are right, less than the 98% that"):
+        registry.check_evaluation(evaluation(tmp_path, **missed), RECORD)
+
+
+def test_a_model_that_was_not_evaluated_is_refused() -> None:
+    with pytest.raises(ModelError, match="has not been evaluated"):
+        registry.check_evaluation(None, RECORD)
+
+
+def test_an_evaluation_in_a_folder_never_counts_for_the_built_in_algorithm(tmp_path: Path) -> None:
+    subject = {"model": {"version": None, "head_sha256": None, "endpoint": None}}
+    with pytest.raises(ModelError, match="of another model"):
+        registry.check_evaluation(evaluation(tmp_path, **subject), BUILT_IN)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"version": 99}'])
+def test_a_damaged_evaluation_is_told_with_what_to_do(tmp_path: Path, text: str) -> None:
+    (tmp_path / "metrics.json").write_text(text)
+    with pytest.raises(ModelError, match="Make it again with `python -m training evaluate`"):
+        Evaluation.read(tmp_path)
+
+
+def test_models_of_other_bytes_lie_in_other_places() -> None:
+    place = Place("bucket", "training")
+    assert registry.place_of(RECORD, place) == TARGET
+    assert registry.place_of(replace(RECORD, archive_sha256="e" * 64), place) != TARGET
+
+
+def test_a_version_is_called_by_what_is_known_of_it() -> None:
+    arn = "arn:aws:sagemaker:us-east-1:123456789012:model-package/scones-unlimited/7"
+    assert Package(arn, APPROVED, {"version": "lite0-ridge-1", "job": "job-1"}).version == "lite0-ridge-1"
+    assert Package(arn, APPROVED, {"job": "job-1"}).version == "job-1"
+    assert Package(arn, APPROVED, {}).version == Package(arn, APPROVED, {}).number == "7"
+    assert Package(arn, APPROVED, {}).labels == []

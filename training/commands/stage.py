@@ -1,0 +1,169 @@
+"""`stage`: a data set of pictures, from CIFAR-100 or from a folder."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+
+from training import archive, console
+from training.errors import InputError
+from training.layout import DATA, MANIFEST_FILE, SPLITS, Manifest
+from training.pictures import Source, from_archive, from_folder
+from training.stage import Shares, check_replaceable, stage
+
+CLASSES = ("bicycle", "motorcycle")
+TEST_SHARE = 0.2
+SHOWN = 5
+"""Pictures that were left out, of which the reason is shown; the manifest has all."""
+
+SHARE = console.Number(min=0, max=1, max_open=True)
+
+
+@click.command(name="stage", short_help="Make a data set of pictures.")
+@click.option(
+    "--archive",
+    "archive_path",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="cifar-100-python.tar.gz that is here already. Left out, it is downloaded once.",
+)
+@click.option("--sha256", help="Digest of --archive, if it is not the published one.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Take pictures from here instead, where each class has a subfolder.",
+)
+@click.option(
+    "--classes",
+    multiple=True,
+    help="Classes, separated by commas, in the order of their numbers. Default: bicycle and motorcycle of CIFAR-100, "
+    "all of a folder.",
+)
+@click.option("--validation-share", type=SHARE, default=0.1, help="Of the training pictures of each class.")
+@click.option("--test-share", type=SHARE, help=f"Of the pictures of each class of --folder.  [default: {TEST_SHARE}]")
+@click.option("--seed", type=int, default=0, help="Another seed divides the pictures otherwise.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=DATA,
+    help="The data set, which takes the place of an earlier one.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def command(
+    archive_path: Path | None,
+    sha256: str | None,
+    folder: Path | None,
+    classes: tuple[str, ...],
+    validation_share: float,
+    test_share: float | None,
+    seed: int,
+    out: Path,
+    as_json: bool,  # noqa: FBT001 - click passes options by name
+) -> None:
+    """Make a data set of PNGs, divided into training, validation and test pictures.
+
+    Without --archive and --folder, CIFAR-100 is downloaded (169 MB) to build/cache and verified; an interrupted
+    download goes on where it stopped. Nothing of the archive is run or unpacked: its pictures are read out of it.
+
+    Pictures of --folder may be JPEG, PNG, WebP, GIF or TIFF. They are made upright and small as the workflow does it.
+    Those that cannot be read and copies are left out and listed. CIFAR-100 has its own test pictures; of a folder's
+    they are drawn. Test pictures that look like a training picture are reported.
+
+    The same pictures and seed give the same data set, to the byte.
+    """
+    _check_options(archive_path, sha256, folder, test_share)
+    check_replaceable(out, folder)
+    names = [name.strip() for given in classes for name in given.split(",") if name.strip()]
+    source = from_folder(folder, names) if folder else _from_archive(archive_path, sha256, names or list(CLASSES))
+    shares = Shares(TEST_SHARE if test_share is None else test_share, validation_share, seed)
+    with console.progress() as bar:
+        task = bar.add_task("Reading pictures", total=len(source.pictures))
+        manifest = stage(source, shares, out, lambda done, _: bar.update(task, completed=done))
+    if as_json:
+        console.print_json(_summary(manifest, out))
+    else:
+        _print(manifest, out)
+
+
+def _check_options(
+    archive_path: Path | None, sha256: str | None, folder: Path | None, test_share: float | None
+) -> None:
+    if archive_path and folder:
+        raise InputError("Give either --archive or --folder.")
+    if sha256 and not archive_path:
+        raise InputError("--sha256 belongs to --archive: the published archive's digest is known.")
+    if sha256 and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise InputError(f"{sha256} is no SHA-256: it has 64 digits from 0 to f. `sha256sum FILE` prints it.")
+    if test_share is not None and not folder:
+        raise InputError("--test-share belongs to --folder: CIFAR-100 has its own test pictures.")
+
+
+def _from_archive(path: Path | None, sha256: str | None, classes: list[str]) -> Source:
+    digest = (sha256 or archive.SHA256).lower()
+    if path:
+        archive.verify(path, digest)
+    else:
+        path = archive.CACHE
+        if not path.exists():
+            console.messages.print(f"Downloading CIFAR-100, {archive.SIZE / 1e6:.0f} MB, from {archive.URL} to {path}.")
+        with _download_progress() as bar:
+            task = bar.add_task("Downloading", total=archive.SIZE, visible=not path.exists())
+            archive.obtain(
+                path,
+                lambda done, total: bar.update(task, completed=done, total=total or archive.SIZE),
+                archive.URL,
+                digest,
+            )
+    return from_archive(path, digest, classes)
+
+
+def _download_progress() -> Progress:
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    return Progress(
+        TextColumn("{task.description}"),
+        *columns,
+        console=console.messages,
+        disable=not console.messages.is_terminal,
+    )
+
+
+def _summary(manifest: Manifest, out: Path) -> dict[str, Any]:
+    return {
+        "out": str(out),
+        "manifest": str(out / MANIFEST_FILE),
+        "source": manifest.source,
+        "labels": manifest.labels,
+        "seed": manifest.seed,
+        "counts": manifest.counts(),
+        "digests": {split: manifest.digest(split) for split in SPLITS},
+        "near_duplicates": len(manifest.near_duplicates),
+        "skipped": len(manifest.skipped),
+    }
+
+
+def _print(manifest: Manifest, out: Path) -> None:
+    counts = manifest.counts()
+    table = Table("class", *SPLITS, title="Pictures")
+    for label in manifest.labels:
+        table.add_row(label, *(str(counts[split][label]) for split in SPLITS))
+    if len(manifest.labels) > 1:
+        table.add_section()
+        table.add_row("all", *(str(sum(counts[split].values())) for split in SPLITS))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    console.results.print(table)
+    say = console.messages.print
+    for one in manifest.skipped[:SHOWN]:
+        say(f"Left out {one.path}: {one.reason}", markup=False)
+    if len(manifest.skipped) > SHOWN:
+        say(f"Left out {len(manifest.skipped)} in all; {out / MANIFEST_FILE} lists them.")
+    alike, others = len(manifest.near_duplicates), sum(not one.same_label for one in manifest.near_duplicates)
+    if alike:
+        wrong = f", {others} of them like one of another class" if others else ""
+        say(
+            f"{alike} of {len(manifest.split('test'))} test pictures look like a training or validation picture"
+            f"{wrong}, so that a test on them may flatter the model; {out / MANIFEST_FILE} lists them."
+        )
+    say(f"The data set is in {out}.")
