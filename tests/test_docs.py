@@ -1,5 +1,6 @@
 """What a person can use is documented, and what is documented is there."""
 
+import json
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -11,8 +12,15 @@ from chalicelib.settings import Settings
 from chalicelib.store import Status
 from local.cli import main
 from local.stack import ROOT, Stack
+from training import teardown
+from training.cli import COMMANDS
+from training.cli import main as main_of_training
 
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+TRAINING = (ROOT / "docs" / "training.md").read_text()
+EVERYWHERE = {"--json", "--yes"}
+"""Options that the page explains once for all commands."""
+
 README = (ROOT / "README.md").read_text()
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "model" / "README.md"]
 
@@ -23,6 +31,44 @@ def test_every_command_is_documented_with_its_options(name: str) -> None:
     for parameter in main.commands[name].params:
         if isinstance(parameter, click.Option):
             assert any(f"`{option}`" in OPERATIONS for option in parameter.opts), parameter.opts
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_of_training_has_a_chapter_with_all_of_its_options(name: str) -> None:
+    chapter = re.split(r"^## ", TRAINING, flags=re.MULTILINE)
+    (text,) = [part for part in chapter if part.startswith(f"`{name}`\n")]
+    rows = re.findall(r"^\| (`--.*?`) \|", text, re.MULTILINE)
+    documented = {option for row in rows for option in re.findall(r"`(--[a-z0-9-]+)`", row)}
+    parameters = main_of_training.get_command(click.Context(main_of_training), name).params  # type: ignore[union-attr]
+    options = {option for one in parameters for option in (*one.opts, *one.secondary_opts) if option.startswith("--")}
+    assert documented | EVERYWHERE >= options
+    assert documented <= options
+
+
+def test_the_policy_for_sagemakers_role_can_be_pasted_and_names_every_folder_that_training_writes() -> None:
+    (block,) = re.findall(r"^```json\n(.*?)^```", TRAINING, re.DOTALL | re.MULTILINE)
+    policy = json.loads(block)
+    folders = set(re.findall(r"BUCKET/PREFIX/([a-z]+)/", block))
+    assert folders == set(teardown.FOLDERS)
+    for statement in policy["Statement"]:
+        assert "*" not in statement["Action"]
+
+
+def test_the_variables_that_training_reads_are_explained() -> None:
+    variables = {
+        str(parameter.envvar)
+        for name in COMMANDS
+        for parameter in main_of_training.get_command(click.Context(main_of_training), name).params  # type: ignore[union-attr]
+        if parameter.envvar
+    }
+    assert variables == set(re.findall(r"^\| `(TRAINING_[A-Z0-9_]+)` \|", TRAINING, re.MULTILINE))
+
+
+def test_every_module_of_training_is_on_the_map() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text() + (ROOT / "docs" / "model.md").read_text()
+    for module in (ROOT / "training").glob("[a-z]*.py"):
+        if module.name != "cli.py":
+            assert f"{module.name}`" in page, module.name
 
 
 def test_every_setting_is_documented_once_in_the_code_and_once_in_the_page() -> None:
