@@ -1,4 +1,4 @@
-"""S3, Step Functions, DynamoDB and the rest of AWS: moto's server in this process, with eight seams.
+"""S3, Step Functions, DynamoDB and the rest of AWS: moto's server in this process, with nine seams.
 
 moto gives the services and a real interpreter of the Amazon States Language. The seams, all of them in `_seams`, make
 it behave like AWS where a picture passes:
@@ -10,6 +10,7 @@ it behave like AWS where a picture passes:
 - a definition is parsed once, not once per execution, and so is each path into a state;
 - requests to SageMaker reach `local/sagemaker.py`, which makes endpoints and training jobs of moto's records;
 - requests to Application Auto Scaling reach `local/scaling.py`, since moto's targets know nothing of endpoints;
+- requests to IAM reach `local/roles.py`, which can tell what a role may do;
 - instance types of endpoints are those that boto3 knows (moto knows older ones alone).
 """
 
@@ -24,6 +25,7 @@ from unittest.mock import patch
 
 import moto.applicationautoscaling.urls
 import moto.awslambda.models
+import moto.iam.urls
 import moto.s3.notifications
 import moto.sagemaker.urls
 from moto.core.config import default_user_config
@@ -38,11 +40,12 @@ from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 
 from local import HOST
 from local.functions import Functions
+from local.roles import Roles
 from local.sagemaker import check_instance_type
 from local.scaling import Scaling
 
 EVERY_PATH = "{0}/$"
-"""How moto writes down where services of AWS's JSON protocol are."""
+"""How moto writes down where services are that have one address for all operations."""
 
 
 @contextmanager
@@ -108,6 +111,7 @@ def _seams(stack: ExitStack, functions: Functions, sagemaker: Any) -> None:
     stack.enter_context(patch.object(AmazonStateLanguageParser, "parse", staticmethod(cache(plain_parse))))
     stack.enter_context(patch.dict(moto.sagemaker.urls.url_paths, {EVERY_PATH: sagemaker.dispatch}))
     stack.enter_context(patch.dict(moto.applicationautoscaling.urls.url_paths, {EVERY_PATH: Scaling.dispatch}))
+    stack.enter_context(patch.dict(moto.iam.urls.url_paths, {EVERY_PATH: Roles.dispatch}))
     stack.enter_context(patch.object(FakeEndpointConfig, "validate_instance_type", check_instance_type))
     for module in (lambda_eval_utils, state_task_service_dynamodb):
         stack.enter_context(patch.object(module, "boto_client_for", client_once))

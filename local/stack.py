@@ -10,7 +10,7 @@ import socket
 import threading
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,12 +46,8 @@ MAX_RETRY_SECONDS = 1
 LOCAL_STACK = "LOCAL_STACK"
 """The environment variable that tells a process that it runs beside a system, and at which URL its AWS is."""
 
-TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}],
-}
-"""The trust policy of a role that SageMaker may work as:
-https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html"""
+TRAINING_PREFIX = "training"
+"""Below which `python -m training` puts everything in the training bucket."""
 
 
 class PortTaken(Exception):
@@ -146,7 +142,7 @@ class Stack(Client):
             **CREDENTIALS,
             "AWS_ENDPOINT_URL": self.aws_url,
             "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": self.endpoint_url,
-            "TRAINING_S3": f"s3://{self.training_bucket}/training",
+            "TRAINING_S3": f"s3://{self.training_bucket}/{TRAINING_PREFIX}",
             "TRAINING_ROLE": self.training_role,
             LOCAL_STACK: self.aws_url,
         }
@@ -192,7 +188,7 @@ def running(ports: Ports | None = None, model_dir: Path = ROOT / "model") -> Ite
         stack.callback(hosting.stop)
         stack.callback(jobs.close)
         training_bucket = settings.inbox_bucket.replace("inbox", "training")
-        training_role = _create_resources(settings, (capture_bucket, training_bucket), functions)
+        training_role = _create_resources(settings, capture_bucket, training_bucket, functions)
         stack.enter_context(_serve_endpoint(endpoint, endpoint_socket))
         api_url = stack.enter_context(_serve_api(chalice_app.app, config, api_port))
         yield Stack(
@@ -296,7 +292,7 @@ def _environment(stage: dict[str, str]) -> Iterator[None]:
         yield
 
 
-def _create_resources(settings: Settings, buckets: Iterable[str], functions: Functions) -> str:
+def _create_resources(settings: Settings, capture_bucket: str, training_bucket: str, functions: Functions) -> str:
     """What `infrastructure/` and `chalice deploy` make on AWS, and what training needs.
 
     Returns:
@@ -305,7 +301,7 @@ def _create_resources(settings: Settings, buckets: Iterable[str], functions: Fun
     clients: dict[str, Any] = {
         name: boto3.client(name) for name in ("s3", "dynamodb", "iam", "lambda", "stepfunctions")
     }
-    for bucket in (settings.inbox_bucket, *buckets):
+    for bucket in (settings.inbox_bucket, capture_bucket, training_bucket):
         clients["s3"].create_bucket(Bucket=bucket)
     clients["s3"].put_bucket_versioning(Bucket=settings.inbox_bucket, VersioningConfiguration={"Status": "Enabled"})
     clients["dynamodb"].create_table(
@@ -329,10 +325,16 @@ def _create_resources(settings: Settings, buckets: Iterable[str], functions: Fun
         roleArn=role,
     )
     _add_trigger(clients["s3"], functions, arns)
-    training_role: str = clients["iam"].create_role(
-        RoleName=f"{functions.full_name('training')}", AssumeRolePolicyDocument=json.dumps(TRUST)
-    )["Role"]["Arn"]
-    return training_role
+    return _create_training_role(clients["iam"], functions.full_name("training"), training_bucket)
+
+
+def _create_training_role(client: Any, name: str, bucket: str) -> str:
+    """The role that docs/training.md tells people to make."""
+    trust, policy = ((ROOT / "training" / f"role-{kind}.json").read_text() for kind in ("trust", "policy"))
+    role: str = client.create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    policy = policy.replace("BUCKET", bucket).replace("PREFIX", TRAINING_PREFIX)
+    client.put_role_policy(RoleName=name, PolicyName="training", PolicyDocument=policy)
+    return role
 
 
 def _create_functions(client: Any, functions: Functions, role: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ it again, stands in its properties:
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,13 @@ ENVIRONMENTS = {
 }
 """How the scikit-learn container finds our code: https://github.com/aws/sagemaker-inference-toolkit."""
 
+SEPARATOR = "/"
+"""Between labels. AWS takes letters, digits, blanks and _ . : / = + - @ in a property:
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateModelPackage.html"""
+
+MAX_VALUE = 256
+"""Characters of a property."""
+
 Json = Mapping[str, Any]
 
 
@@ -68,8 +75,8 @@ class Package:
 
     @property
     def labels(self) -> list[str]:
-        """In the order of the probabilities; empty if it was registered by hand."""
-        return [label for label in self.properties.get("labels", "").split(",") if label]
+        """In the order of the probabilities; empty if there are too many to be written down."""
+        return [label for label in self.properties.get("labels", "").split(SEPARATOR) if label]
 
 
 @dataclass(frozen=True)
@@ -183,7 +190,7 @@ def describe(arn: str) -> Package:
     try:
         found = aws.client("sagemaker").describe_model_package(ModelPackageName=arn)
     except ClientError as error:
-        if aws.is_missing(error):
+        if aws.is_missing(error) or aws.error_code(error) == "ValidationException":
             raise ModelError(f"There is no {arn} in the registry of {aws.region()}. Is the ARN right?") from error
         raise
     return Package(found["ModelPackageArn"], found["ModelApprovalStatus"], found.get("CustomerMetadataProperties", {}))
@@ -271,7 +278,7 @@ def properties(record: TrainingRecord, evaluation: Evaluation | None) -> dict[st
     """What is known of a version; what is not known is left out."""
     found: dict[str, Any] = {
         "algorithm": record.algorithm,
-        "labels": ",".join(record.labels),
+        "labels": _joined(record.labels),
         "archive_sha256": record.archive_sha256,
         "head_sha256": record.head_sha256,
         "job": record.job,
@@ -286,6 +293,11 @@ def properties(record: TrainingRecord, evaluation: Evaluation | None) -> dict[st
             "data_sha256": metrics["data"]["sha256"],
         }
     return {name: str(value) for name, value in found.items() if value is not None}
+
+
+def _joined(labels: Sequence[str]) -> str | None:
+    text = SEPARATOR.join(labels)
+    return text if len(text) <= MAX_VALUE else None
 
 
 def _description(record: TrainingRecord, evaluation: Evaluation | None) -> str:

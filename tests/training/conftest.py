@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 
 from local.stack import Stack
 from tests.conftest import FakeAws
 from tests.training.lifecycle import Project, make_project, run_well
+from tests.training.validation import checking_session
 from training import aws, endpoint
 
 
@@ -23,6 +25,7 @@ def embedded(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     for name, value in stack.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(endpoint, "POLL_INTERVAL", 0.05)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", checking_session())
     forget_clients()
     yield stack
     forget_clients()

@@ -5,19 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.lifecycle import run
+from tests.training.lifecycle import make_project, run
 from training import aws
 from training.cli import COMMANDS
 from training.layout import ROOT
 
 ARN = "arn:aws:iam::123456789012:role/x"
 ON_AWS = {
-    "register": [],
-    "deploy": ["--yes", "--no-capture", "--chalice", str(ROOT / ".chalice")],
+    "upload": ["data", "s3://bucket/x"],
+    "train": ["--sagemaker", "--data", "data", "--yes"],
+    "evaluate": ["--endpoint", "x", "--data", "data"],
+    "register": ["--model", "model/model", "--unevaluated"],
+    "deploy": ["--yes", "--no-capture", "--chalice", "chalice"],
     "teardown": ["--yes"],
     "monitor": [],
 }
-"""Commands that talk to AWS, with what they need to get so far."""
+"""Commands that talk to AWS, with what they need to get so far. S3 alone does without a region."""
 
 
 def test_help_lists_every_command_and_each_explains_all_of_its_options() -> None:
@@ -40,10 +43,19 @@ def test_an_unknown_command_ends_with_2() -> None:
     assert run("guess").exit_code == 2
 
 
-@pytest.mark.parametrize("command", [name for name in ON_AWS if name != "register"])
-@pytest.mark.parametrize("missing", ["credentials", "region"])
-def test_without_credentials_or_region_every_command_says_what_to_do(
-    command: str, missing: str, tmp_path: Path
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = make_project(tmp_path_factory.mktemp("project"))
+    project.write_model()
+    return project.folder
+
+
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [(name, what) for name in ON_AWS for what in ("credentials", "region") if (name, what) != ("upload", "region")],
+)
+def test_without_credentials_or_region_every_command_says_what_to_do_and_leaves_nothing(
+    command: str, missing: str, folder: Path
 ) -> None:
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("AWS_") or name.endswith("_FILE")
@@ -55,10 +67,10 @@ def test_without_credentials_or_region_every_command_says_what_to_do(
     else:
         environment |= {"AWS_DEFAULT_REGION": "us-east-1"}
     command_line = [sys.executable, "-m", "training", command, *ON_AWS[command]]
-    done = subprocess.run(command_line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command_line, cwd=folder, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     assert done.returncode == 2, done.stdout + done.stderr
     assert {"credentials": "There are no AWS credentials", "region": "There is no AWS region"}[missing] in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert {path.name for path in folder.iterdir()} == {"data", "chalice", "model"}
 
 
 def test_where_aws_cannot_be_reached_a_command_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

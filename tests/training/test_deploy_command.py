@@ -16,6 +16,7 @@ from training import deploy
 from training.layout import COMMITTED_MODEL
 
 ENDPOINT = "scones-unlimited-dev"
+GROUP_ARN = "arn:aws:sagemaker:us-east-1:123456789012:model-package/scones-unlimited"
 NO_MODEL = "arn:aws:sagemaker:us-east-1:123456789012:model-package/scones-unlimited/99"
 BICYCLE = drawings.encode(drawings.bicycle())
 
@@ -171,9 +172,7 @@ def test_no_is_an_answer_and_nothing_is_made(registered: Project) -> None:
         pytest.param(["--stage", "live"], "has no stage live", id="no such stage"),
         pytest.param(["--role", "admin"], "TRAINING_ROLE", id="no role"),
         pytest.param(["--s3", "bucket"], "write it as s3://bucket/prefix", id="no place"),
-        pytest.param(
-            ["--package", "arn:aws:sagemaker:us-east-1:1:model-package/x/9"], "Is the ARN right", id="no model"
-        ),
+        pytest.param(["--package", f"{GROUP_ARN}/99"], "Is the ARN right", id="no model"),
         pytest.param(["--picture", str(COMMITTED_MODEL / "head.json")], "no picture that can be read", id="no picture"),
     ],
 )

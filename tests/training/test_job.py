@@ -17,6 +17,7 @@ import pytest
 from tests.training.jobs import ACCOUNT, ROLE, Jobs, objects, recording
 from tests.training.recorder import Json, Recorder
 from tests.training.staged import write_data
+from tests.training.validation import is_valid
 from training import fit, job, model_archive, prices
 from training.aws import Place
 from training.errors import AccountError, InputError, PicturesError
@@ -68,6 +69,7 @@ def test_request_for_our_own_head(recorder: Recorder, manifest: Manifest) -> Non
     planned = plan(manifest, max_minutes=30)
     name = job.create(planned)
     (request,) = recorder.of("CreateTrainingJob")
+    is_valid("sagemaker", "CreateTrainingJob", request)
     assert re.fullmatch(r"scones-unlimited-[0-9a-f]{12}-\d{14}", name)
     inputs = f"s3://bucket/training/jobs/{planned.base_name}/{name}/input"
     assert request == {
@@ -107,6 +109,7 @@ def test_request_for_the_built_in_algorithm(recorder: Recorder, manifest: Manife
     planned = plan(manifest, job.BUILT_IN, spot=False)
     name = job.create(planned)
     (request,) = recorder.of("CreateTrainingJob")
+    is_valid("sagemaker", "CreateTrainingJob", request)
     kind = {"ContentType": "application/x-image"}
     assert request == {
         "TrainingJobName": name,

@@ -61,7 +61,7 @@ def test_json_is_one_object(project: Project) -> None:
     project.evaluate()
     content = json.loads(project.register("model", "--json").stdout)
     assert content["approval"] == "PendingManualApproval"
-    assert content["properties"]["labels"] == "bicycle,motorcycle"
+    assert content["properties"]["labels"] == "bicycle/motorcycle"
 
 
 def test_a_model_that_was_not_evaluated_or_not_well_is_not_taken(project: Project) -> None:

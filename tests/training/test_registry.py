@@ -66,7 +66,7 @@ def test_request_for_our_own_model_carries_its_evaluation(tmp_path: Path) -> Non
         "Task": "IMAGE_CLASSIFICATION",
         "CustomerMetadataProperties": {
             "algorithm": "head",
-            "labels": "bicycle,motorcycle",
+            "labels": "bicycle/motorcycle",
             "archive_sha256": ARCHIVE,
             "head_sha256": HEAD,
             "version": "lite0-ridge-1",
@@ -135,6 +135,14 @@ def test_a_damaged_evaluation_is_told_with_what_to_do(tmp_path: Path, text: str)
     (tmp_path / "metrics.json").write_text(text)
     with pytest.raises(ModelError, match="Make it again with `python -m training evaluate`"):
         Evaluation.read(tmp_path)
+
+
+def test_labels_come_back_as_they_were_unless_there_are_more_than_aws_takes() -> None:
+    few, many = ["cargo bike", "Motorrad_2", "tram-7"], [f"class {number}" for number in range(100)]
+    for labels, found in ((few, few), (many, [])):
+        record = replace(RECORD, labels=labels)
+        is_valid("sagemaker", "CreateModelPackage", registry.request(record, None, TARGET, PENDING, IMAGE))
+        assert Package("arn", PENDING, registry.properties(record, None)).labels == found
 
 
 def test_models_of_other_bytes_lie_in_other_places() -> None:
