@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 from rich.table import Column, Table
 
-from training import aws, chalice_config, console, deploy, endpoint, predict, prices, registry, trial
-from training.aws import Place
+from training import aws, chalice_config, console, deploy, endpoint, options, predict, prices, registry, trial
 from training.deploy import Capture, Instances, Plan, Serverless
 from training.errors import InputError
 from training.layout import DATA
@@ -19,8 +18,8 @@ from training.trial import Answer
 @click.option("--stage", default="dev", help="Whose endpoint it is: scones-unlimited-STAGE.")
 @click.option("--package", "arn", help="ARN of a registered model. Default: the approved one that was registered last.")
 @click.option("--unapproved", is_flag=True, help="Take a model that is not approved, for a trial.")
-@click.option("--role", envvar="TRAINING_ROLE", show_envvar=True, help="ARN of the role that SageMaker works as.")
-@click.option("--s3", envvar="TRAINING_S3", show_envvar=True, help="s3://bucket/prefix; captured data go to capture/.")
+@options.role
+@options.s3("what is captured goes to capture/ there.")
 @click.option("--instance-type", default="ml.m5.large", help="What the endpoint runs on.")
 @click.option(
     "--instances",
@@ -28,7 +27,9 @@ from training.trial import Answer
     default=2,
     help="How many there are at least. An update can only be tried on one of them where there are two.",
 )
-@click.option("--max-instances", type=click.IntRange(1), default=4, help="How many there may be under load.")
+@click.option(
+    "--max-instances", type=click.IntRange(1), help="How many there may be under load. Default: twice as many."
+)
 @click.option("--serverless", is_flag=True, help="Pay by the picture instead, and wait for a cold start now and then.")
 @click.option(
     "--memory",
@@ -54,19 +55,19 @@ from training.trial import Answer
 )
 @click.option(
     "--data",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.FOLDER,
     default=DATA,
     help="The data set that the test pictures are taken from, if it is there.",
 )
 @click.option(
     "--chalice",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.FOLDER,
     default=Path(".chalice"),
     help="The folder whose config.json learns the endpoint's name and labels.",
 )
 @click.option("--max-wait", type=console.Number(min=0), default=60.0, help="Minutes to wait for the endpoint.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+@options.yes
+@options.as_json
 def command(
     stage: str,
     arn: str | None,
@@ -75,7 +76,7 @@ def command(
     s3: str | None,
     instance_type: str,
     instances: int,
-    max_instances: int,
+    max_instances: int | None,
     serverless: bool,  # noqa: FBT001
     memory: str,
     concurrency: int,
@@ -95,17 +96,13 @@ def command(
     and its name is written into the stage of .chalice/config.json. It can be run again: what is so already stays.
     """
     chalice_config.check(chalice, stage)
-    if not role or not role.startswith("arn:"):
-        raise InputError("The role that SageMaker works as is needed: --role ARN, or TRAINING_ROLE.")
-    captured = None
-    if capture or (capture is None and not serverless):
-        if not s3:
-            raise InputError("Captured data need a place: --s3 s3://bucket/prefix, or TRAINING_S3; or --no-capture.")
-        captured = Capture(Place.parse(s3) / "capture", capture_percent)
+    role = options.role_arn(role)
+    captures = not serverless if capture is None else capture
+    captured = Capture(options.place(s3) / "capture", capture_percent) if captures else None
     capacity = (
         Serverless(int(memory), concurrency)
         if serverless
-        else Instances(instance_type, instances, max(instances, max_instances))
+        else Instances(instance_type, instances, max_instances or 2 * instances)
     )
     asked = trial.choose(pictures, data)
     package = _package(arn, unapproved=unapproved)

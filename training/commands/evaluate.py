@@ -7,10 +7,10 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from training import console, disk, evaluation_report, model_archive, predict, report
+from training import console, disk, evaluation_report, model_archive, options, predict, report
 from training.errors import FloorMissed, InputError, PicturesError
 from training.evaluate import Json, Subject, Wishes, judge, to_json
-from training.layout import DATA, EVALUATION, METRICS_FILE, MODEL, REPORT_FILE, Manifest
+from training.layout import EVALUATION, METRICS_FILE, MODEL, REPORT_FILE, Manifest
 from training.predict import Prediction, Predictor
 
 SPLITS = ("test", "validation")
@@ -20,15 +20,10 @@ MIXED_UP = 5
 
 
 @click.command(name="evaluate", short_help="Judge a model on the test split, with a report.")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=DATA,
-    help="The data set, as `stage` made it.",
-)
+@options.data
 @click.option(
     "--model",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.FOLDER,
     show_default=str(MODEL),
     help="The model's folder; it is asked on this machine.",
 )
@@ -53,11 +48,11 @@ MIXED_UP = 5
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.FOLDER,
     default=EVALUATION,
     help="Folder for metrics.json and report.html.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+@options.as_json
 def command(
     data: Path,
     model: Path | None,

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chalicelib.settings import DEFAULT_THRESHOLD
-from training import capture, console, disk, drift, monitor, monitor_report
+from training import capture, console, disk, drift, monitor, monitor_report, options
 from training.aws import Place
 from training.errors import DriftFound, InputError
 from training.layout import APP, EVALUATION, METRICS_FILE, MONITORING, REPORT_FILE
@@ -27,7 +27,7 @@ from training.metrics import share_of
 )
 @click.option(
     "--evaluation",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.FOLDER,
     default=EVALUATION,
     help="What to compare with, as `evaluate` made it.",
 )
@@ -41,13 +41,13 @@ from training.metrics import share_of
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.FOLDER,
     default=MONITORING,
     help=f"Folder for {REPORT_FILE} and {monitor.JSON_FILE}.",
 )
 @click.option("--cloudwatch", is_flag=True, help=f"Send the numbers to CloudWatch, namespace {monitor.NAMESPACE}.")
 @click.option("--fail-on-drift", is_flag=True, help="Exit with 1 if a feature has drifted, after all else is done.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+@options.as_json
 def command(
     stage: str,
     endpoint: str | None,

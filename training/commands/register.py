@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from training import aws, console, job, model_archive, registry
-from training.aws import Place
+from training import aws, console, job, model_archive, options, registry
 from training.errors import InputError, ModelError
 from training.fit import Files
 from training.layout import EVALUATION, MODEL, TrainingRecord
@@ -15,20 +14,20 @@ from training.registry import APPROVED, PENDING, Evaluation
 @click.command(name="register", short_help="Put an evaluated model into the model registry.")
 @click.option(
     "--model",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.FOLDER,
     default=MODEL,
     help="The model's folder, as `train` made it; its archive and training.json lie beside it.",
 )
 @click.option(
     "--evaluation",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.FOLDER,
     default=EVALUATION,
     help="Its evaluation, as `evaluate` made it.",
 )
-@click.option("--s3", envvar="TRAINING_S3", show_envvar=True, help="s3://bucket/prefix; the archive goes to models/.")
+@options.s3("archive and evaluation go to models/ there.")
 @click.option("--approve", is_flag=True, help="Approve it at once: `deploy` takes approved models alone.")
 @click.option("--unevaluated", is_flag=True, help="Register it without an evaluation, for a trial; it is not approved.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of words.")
+@options.as_json
 def command(
     model: Path,
     evaluation: Path,
@@ -44,8 +43,7 @@ def command(
     """
     if approve and unevaluated:
         raise InputError("A model that was not evaluated cannot be approved. Leave out --approve or --unevaluated.")
-    if not s3:
-        raise InputError("A place in S3 is needed: --s3 s3://bucket/prefix, or TRAINING_S3.")
+    place = options.place(s3)
     files = Files(model)
     record = TrainingRecord.read(files.record)
     if not files.archive.is_file() or model_archive.sha256(files.archive) != record.archive_sha256:
@@ -59,7 +57,7 @@ def command(
     approval = APPROVED if approve else PENDING
     package = registry.find(record.archive_sha256)
     if package is None:
-        target = registry.place_of(record, Place.parse(s3))
+        target = registry.place_of(record, place)
         with console.messages.status("Putting the model into S3"):
             registry.store(files.archive, judged, target)
         image = job.image_uri(record.algorithm, registry.INSTANCE_TYPE)

@@ -8,7 +8,7 @@ import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from training import archive, console
+from training import archive, console, options
 from training.errors import InputError
 from training.layout import DATA, MANIFEST_FILE, SPLITS, Manifest
 from training.pictures import Source, from_archive, from_folder
@@ -50,7 +50,7 @@ SHARE = console.Number(min=0, max=1, max_open=True)
     default=DATA,
     help="The data set, which takes the place of an earlier one.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+@options.as_json
 def command(
     archive_path: Path | None,
     sha256: str | None,

@@ -3,9 +3,7 @@
 import click
 from rich.table import Column, Table
 
-from training import console, teardown
-from training.aws import Place
-from training.errors import InputError
+from training import console, options, teardown
 
 
 @click.command(name="teardown", short_help="Remove what deploy made.")
@@ -16,10 +14,10 @@ from training.errors import InputError
     is_flag=True,
     help=f"Remove what training put below --s3, too, of all stages: {', '.join(teardown.FOLDERS)}.",
 )
-@click.option("--s3", envvar="TRAINING_S3", show_envvar=True, help="s3://bucket/prefix, for --data.")
+@options.s3("for --data.")
 @click.option("--max-wait", type=console.Number(min=0), default=30.0, help="Minutes to wait for the endpoint to go.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+@options.yes
+@options.as_json
 def command(
     stage: str,
     registry: bool,  # noqa: FBT001 - click passes options by name
@@ -35,14 +33,13 @@ def command(
     come in while there is no endpoint end as FAILED, and can be started again. It can be run again at any time; where
     nothing is left it says so.
     """
-    if data and not s3:
-        raise InputError("--data needs a place in S3: --s3 s3://bucket/prefix, or TRAINING_S3.")
+    place = options.place(s3) if data else None
     found = teardown.find(stage, console.messages.print, max_wait * 60)
     is_captured = any(one.kind == "endpoint" for one in found)
     if registry:
         found += teardown.find_registry()
-    if data and s3:
-        found += teardown.find_data(Place.parse(s3), is_captured=is_captured)
+    if place:
+        found += teardown.find_data(place, is_captured=is_captured)
     if found and not as_json:
         table = Table("what", Column("name", overflow="fold"), title="To be removed")
         for one in found:

@@ -7,20 +7,15 @@ import click
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from training import console, job, model_archive, outcome
-from training.aws import Place, region
+from training import console, job, model_archive, options, outcome
+from training.aws import region
 from training.errors import InputError
 from training.fit import Advance, Files, check_pictures, fit
-from training.layout import DATA, MODEL, Manifest, TrainingRecord
+from training.layout import MODEL, Manifest, TrainingRecord
 
 
 @click.command(name="train", short_help="Train a model, here or on SageMaker.")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=DATA,
-    help="The data set, as `stage` made it.",
-)
+@options.data
 @click.option(
     "--model",
     type=click.Path(path_type=Path),
@@ -34,10 +29,8 @@ from training.layout import DATA, MODEL, Manifest, TrainingRecord
     default=job.HEAD,
     help="Our own head on a frozen backbone, or SageMaker's built-in algorithm, which trains on SageMaker alone.",
 )
-@click.option(
-    "--s3", envvar="TRAINING_S3", show_envvar=True, help="s3://bucket/prefix, below which data/ was uploaded."
-)
-@click.option("--role", envvar="TRAINING_ROLE", show_envvar=True, help="ARN of the role that SageMaker works as.")
+@options.s3("`upload` has put data/ there.")
+@options.role
 @click.option("--stage", default="dev", help="For the job's tags.")
 @click.option("--instance-type", help=f"Default: {', '.join(f'{t} for {a}' for a, t in job.INSTANCE_TYPES.items())}.")
 @click.option("--spot/--on-demand", default=True, help="Whether to take a spot instance: cheaper, may have to wait.")
@@ -45,8 +38,8 @@ from training.layout import DATA, MODEL, Manifest, TrainingRecord
 @click.option("--max-cost", type=console.Number(min=0), help="USD that the job may cost at the price on demand.")
 @click.option("--job", "job_name", help="Wait for this job, which was started before, and fetch its model.")
 @click.option("--date", help="Written into the model as it is given; without it the same data give the same model.")
-@click.option("--yes", is_flag=True, help="Do not ask before a job is started.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+@options.yes
+@options.as_json
 def command(
     data: Path,
     model: Path,
@@ -81,7 +74,7 @@ def command(
     else:
         model_archive.check_replaceable(model)
         if job_name is None:
-            place, role = _needed(s3, role)
+            place, role = options.place(s3), options.role_arn(role)
             manifest = Manifest.read(data)
             check_pictures(data, manifest)
             limits = job.Limits(instance_type, spot, max_minutes, max_cost)
@@ -91,14 +84,6 @@ def command(
         record = outcome.collect(description, files, data)
         console.messages.print(f"AWS bills {outcome.seconds_billed(description)} s for {job_name}.")
     _print(record, files, as_json=as_json)
-
-
-def _needed(s3: str | None, role: str | None) -> tuple[Place, str]:
-    if not s3:
-        raise InputError("A place in S3 is needed: --s3 s3://bucket/prefix, or TRAINING_S3.")
-    if not role or not role.startswith("arn:"):
-        raise InputError("The role that SageMaker works as is needed: --role ARN, or TRAINING_ROLE.")
-    return Place.parse(s3), role
 
 
 def _started(plan: job.Plan, data: Path, manifest: Manifest, *, yes: bool) -> str:

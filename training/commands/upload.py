@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from training import console
+from training import console, options
 from training.aws import Place
 from training.upload import upload
 
@@ -14,7 +14,7 @@ from training.upload import upload
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("place", metavar="s3://BUCKET/PREFIX")
 @click.option("--delete", is_flag=True, help="Delete what lies below the prefix and is not in the folder.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a sentence.")
+@options.as_json
 def command(
     folder: Path,
     place: str,
