@@ -408,6 +408,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
     figures = {
         key: rounded(value) for key, value in vars(calibration).items() if key not in ("temperature", "threshold")
     }
+    rule = KNOWN_RULE if set(labels) == set(LABELS) else None
     content = with_version(
         arguments.name,
         {
@@ -415,8 +416,8 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
             "size": arguments.size,
             "temperature": calibration.temperature,
             "threshold": calibration.threshold,
-            "min_known": MIN_KNOWN,
-            "known": KNOWN_RULE if set(labels) == set(LABELS) else None,
+            "min_known": MIN_KNOWN if rule else 0.0,
+            "known": rule,
             "provenance": provenance(arguments, samples, file) | {"cross_validation": figures},
             "bias": rounded_list(head.bias),
             "weights": split_weights(head.weights, lengths),

@@ -271,6 +271,7 @@ def test_head_tells_whether_a_picture_is_known_for_bicycles_and_motorcycles_alon
     head = json.loads((tmp_path / "model" / "head.json").read_text())
     assert head["labels"] == labels.split(",")
     assert head["known"] == rule
+    assert head["min_known"] == (0.5 if rule else 0)
 
 
 @pytest.mark.parametrize("labels", ["bicycle", "bicycle,bicycle", "bicycle,,house", ""])
