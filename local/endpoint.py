@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from botocore.exceptions import BotoCoreError, ClientError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -105,7 +106,7 @@ class Captured:
 EVERYTHING = Captured()
 
 
-@dataclass
+@dataclass(eq=False)
 class Capture:
     """Gathers what an endpoint is asked and answers.
 
@@ -139,8 +140,12 @@ class Capture:
         with self._writing:
             with self._lock:
                 lines, self._lines = self._lines, []
-            if lines:
+            if not lines:
+                return
+            try:
                 self.write(capture_key(self.endpoint, datetime.now(UTC), self.variant), "".join(lines).encode())
+            except (BotoCoreError, ClientError) as error:
+                logger.error("What %s captured is lost: %s", self.endpoint, error)
 
 
 @dataclass(frozen=True)
@@ -191,13 +196,13 @@ class Endpoint:
         self._own = Variant(VARIANT, inference, model, Capture(self.name, VARIANT, self.write_capture))
         self._deployed: dict[str, Variant] = {}
         self._tried: dict[str, tuple[Variant, float]] = {}
-        self._captures = [self._own.capture]
+        self._captures = {self._own.capture}
         self.app = Starlette(routes=[Route("/endpoints/{name}/invocations", self._invoke, methods=["POST"])])
 
     def deploy(self, name: str, variant: Variant) -> None:
         """Put a model into service under an endpoint's name, in place of the one that it had."""
         replaced = self._deployed.get(name)
-        self._captures.append(variant.capture)
+        self._captures.add(variant.capture)
         self._deployed[name] = variant
         self._tried.pop(name, None)
         if replaced:
@@ -206,7 +211,7 @@ class Endpoint:
     @contextmanager
     def trying(self, name: str, variant: Variant, share: float) -> Iterator[None]:
         """Let a model answer a share of what an endpoint is asked, 0 to 1, beside the one that is in service."""
-        self._captures.append(variant.capture)
+        self._captures.add(variant.capture)
         self._tried[name] = variant, share
         try:
             yield

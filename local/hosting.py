@@ -326,10 +326,7 @@ def _capture(endpoint_name: str, variant: str, asked: Json | None) -> Capture | 
 
     def write(key: str, data: bytes) -> None:
         place = f"{prefix.strip('/')}/{key}".lstrip("/")
-        try:
-            aws.client("s3").put_object(Bucket=bucket, Key=place, Body=data)
-        except ClientError as error:
-            logger.error("What %s captured is lost: %s", endpoint_name, error)
+        aws.client("s3").put_object(Bucket=bucket, Key=place, Body=data)
 
     captured = Captured(
         modes=frozenset(option["CaptureMode"] for option in asked["CaptureOptions"]),

@@ -417,8 +417,8 @@ class TestCapture:
     def test_nothing_is_lost_when_a_model_goes_out_of_service(
         self, deployments: Deployments, old_model: str, new_model: str
     ) -> None:
-        first = deployments.config(deployments.model(old_model), capture=deployments.capture("captured/first"))
-        second = deployments.config(deployments.model(new_model), capture=deployments.capture("captured/second"))
+        first = deployments.config(deployments.model(old_model), capture=deployments.capture("captured/lost/first"))
+        second = deployments.config(deployments.model(new_model), capture=deployments.capture("captured/lost/second"))
         name = deployments.in_service(first)
         asked = 0
         deployments.ask(name)
@@ -429,8 +429,7 @@ class TestCapture:
         deployments.ask(name)
         deployments.sagemaker.delete_endpoint(EndpointName=name)
         deployments.gone(name)
-        lines = deployments.captured("captured/first") + deployments.captured("captured/second")
-        assert len(lines) == asked + 2
+        assert len(deployments.captured("captured/lost", count=asked + 2)) == asked + 2
 
     def test_capture_into_a_bucket_that_is_not_there_does_not_keep_the_endpoint_from_answering(
         self, deployments: Deployments, old_model: str

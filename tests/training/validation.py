@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import boto3
+import botocore.session
 import regex
 from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
@@ -35,7 +36,9 @@ def check(request: Mapping[str, Any], operation: Any) -> None:
 
 def checking_session() -> boto3.Session:
     """A session whose clients send nothing that AWS is known to refuse."""
-    session = boto3.Session()
+    core = botocore.session.get_session()
+    core.register_component("data_loader", LOADER)
+    session = boto3.Session(botocore_session=core)
     session.events.register("before-parameter-build", _check)
     return session
 
