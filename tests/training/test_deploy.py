@@ -1,5 +1,6 @@
 """What is asked of AWS for an endpoint, to the letter; botocore checks it against AWS's own description."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -143,6 +144,18 @@ def test_requests_for_scaling() -> None:
     is_valid("application-autoscaling", "PutScalingPolicy", policy)
     assert target["ResourceId"] == policy["ResourceId"] == "endpoint/scones-unlimited-dev/variant/AllTraffic"
     assert (target["MinCapacity"], target["MaxCapacity"]) == (2, 4)
+
+
+def test_a_model_of_the_built_in_algorithm_is_asked_for_in_the_same_way() -> None:
+    built_in = replace(PLAN, package=Package(ARN[:-1] + "8", "Approved", {"algorithm": "image-classification"}))
+    ours, theirs = (
+        json.dumps([deploy.model_request(one), deploy.config_request(one), deploy.update_request(one, keep_count=True)])
+        for one in (PLAN, built_in)
+    )
+    names = {PLAN.model: built_in.model, PLAN.config: built_in.config, ARN: built_in.package.arn}
+    for name, other in names.items():
+        ours = ours.replace(name, other)
+    assert ours == theirs
 
 
 OTHERS = {

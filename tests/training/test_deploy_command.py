@@ -11,7 +11,7 @@ from chalicelib import workflow
 from chalicelib.store import Record, Status
 from local.stack import Stack
 from tests.training import drawings
-from tests.training.lifecycle import Project, run
+from tests.training.lifecycle import Project, run, run_well
 from training import deploy
 from training.layout import COMMITTED_MODEL
 
@@ -195,3 +195,33 @@ def test_only_an_approved_model_is_deployed_unless_told_otherwise(project: Proje
     done = project.deploy("--unapproved")
     assert done.exit_code == 0, done.output
     assert "now serves drawn-1" in done.output
+
+
+def test_a_model_that_is_not_approved_is_refused_by_its_arn_as_well(project: Project) -> None:
+    project.evaluate()
+    project.register()
+    done = project.deploy("--package", f"{GROUP_ARN}/1")
+    assert done.exit_code == 2
+    assert "The model drawn-1 is not approved. Approve it with `python -m training register --approve`" in done.output
+
+
+def test_what_is_not_in_the_table_of_prices_is_said_and_can_be_deployed_all_the_same(registered: Project) -> None:
+    done = registered.deploy("--instance-type", "ml.r5.large")
+    assert done.exit_code == 0, done.output
+    assert "The price of ml.r5.large for hosting is not known" in done.output
+    assert "USD" not in done.output
+
+
+def test_a_model_judged_behind_its_endpoint_can_be_approved_and_no_other_by_that(project: Project) -> None:
+    project.register("model", "--unevaluated")
+    assert project.deploy("--unapproved").exit_code == 0
+    out = ("--out", project.evaluation(), "--min-accuracy", "0.5")
+    run_well("evaluate", "--endpoint", ENDPOINT, "--data", project.data, *out)
+    project.write_model("other", version="drawn-2")
+    (project.folder / "other" / "evaluation").symlink_to(project.evaluation())
+    assert "is of another model" in project.register("other", "--approve").output
+    assert (
+        "version 1 of scones-unlimited in us-east-1: drawn-1, approved" in project.register("model", "--approve").output
+    )
+    run_well("teardown", "--yes")
+    assert "is of another model" in project.register("model").output

@@ -118,3 +118,10 @@ def test_a_bucket_that_is_not_there_is_told(deployed: Project) -> None:
     done = run("teardown", "--data", "--s3", "s3://nowhere-at-all/x", "--yes")
     assert done.exit_code == 2
     assert "There is no bucket nowhere-at-all" in done.output
+
+
+def test_a_group_of_models_that_is_not_ours_stays(embedded: Stack) -> None:
+    sagemaker = boto3.client("sagemaker")
+    sagemaker.create_model_package_group(ModelPackageGroupName="scones-unlimited")
+    assert "nothing of stage dev" in run_well("teardown", "--registry", "--yes").output
+    sagemaker.delete_model_package_group(ModelPackageGroupName="scones-unlimited")
