@@ -82,7 +82,8 @@ class Manifest:
         validation_share: of the training pictures, 0..1.
         pictures: all of them, sorted by path.
         near_duplicates: between the test split and the others.
-        skipped: what could not be read.
+        skipped: what was left out.
+        test_share: of the pictures of a folder, 0..1; None where the source has test pictures of its own.
         version: of this file's shape.
     """
 
@@ -93,6 +94,7 @@ class Manifest:
     pictures: list[StagedPicture]
     near_duplicates: list[NearDuplicate] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    test_share: float | None = None
     version: int = FORMAT_VERSION
 
     def split(self, name: str) -> list[StagedPicture]:

@@ -133,6 +133,7 @@ def stage(source: Source, shares: Shares, out: Path, advance: Advance) -> Manife
             labels=source.labels,
             seed=shares.seed,
             validation_share=shares.validation,
+            test_share=shares.test if any(found.split is None for found in source.pictures) else None,
             pictures=_put(splits, made),
             near_duplicates=_near_duplicates(splits),
             skipped=sorted(skipped, key=lambda one: one.path),

@@ -9,14 +9,32 @@ import pytest
 from local.stack import Stack
 from tests.conftest import FakeAws
 from tests.training.lifecycle import Project, make_project, run_well
+from tests.training.staged import write_data
 from tests.training.validation import checking_session
-from training import aws, endpoint
+from training import aws, endpoint, model_archive
+from training.layout import COMMITTED_MODEL
 
 
 def forget_clients() -> None:
     """Clients of one test are not those of the next: each may talk to another AWS."""
     aws.client.cache_clear()
     aws.account.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set, as `stage` would have made it."""
+    folder = tmp_path_factory.mktemp("staged") / "data"
+    write_data(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The committed model, packed for SageMaker."""
+    path = tmp_path_factory.mktemp("archive") / "model.tar.gz"
+    model_archive.pack(COMMITTED_MODEL, path)
+    return path.read_bytes()
 
 
 @pytest.fixture

@@ -21,13 +21,6 @@ def unseen(*_: object) -> None:
     """Shows nothing."""
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("staged") / "data"
-    write_data(folder)
-    return folder
-
-
 @pytest.fixture
 def copy(data: Path, tmp_path: Path) -> Path:
     return shutil.copytree(data, tmp_path / "data")

@@ -16,7 +16,6 @@ import pytest
 
 from tests.training.jobs import ACCOUNT, ROLE, Jobs, objects, recording
 from tests.training.recorder import Json, Recorder
-from tests.training.staged import write_data
 from tests.training.validation import is_valid
 from training import fit, job, model_archive, prices
 from training.aws import Place
@@ -35,13 +34,6 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
 @pytest.fixture
 def recorder(jobs: Jobs) -> Recorder:
     return jobs.recorder
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("staged") / "data"
-    write_data(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

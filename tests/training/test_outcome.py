@@ -25,13 +25,6 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
         yield jobs
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    path = tmp_path_factory.mktemp("archive") / "model.tar.gz"
-    model_archive.pack(COMMITTED_MODEL, path)
-    return path.read_bytes()
-
-
 def test_states_are_told_as_they_change(jobs: Jobs) -> None:
     jobs.states = [("InProgress", "Starting"), ("InProgress", "Starting"), RUNNING, DONE]
     told: list[str] = []

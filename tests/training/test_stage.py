@@ -62,6 +62,7 @@ def test_archive_becomes_a_data_set_with_its_own_test_split(cifar: Path, tmp_pat
     }
     assert manifest.source == {"kind": "cifar-100", "sha256": "ab" * 32}
     assert (manifest.labels, manifest.seed, manifest.validation_share) == (list(LABELS), 0, 0.1)
+    assert manifest.test_share is None
     for kind in LABELS:
         (path,) = (tmp_path / "data" / "test" / kind).glob(f"{kind}_s_001003-*.png")
         assert np.array_equal(pixels(path), np.asarray(variation(kind, 1003, 32)))

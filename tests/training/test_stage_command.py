@@ -120,7 +120,7 @@ def test_json_is_one_object_and_nothing_else(cifar: Path, tmp_path: Path) -> Non
         "near_duplicates": len(manifest.near_duplicates),
         "skipped": 0,
     }
-    assert manifest.validation_share == 0.25
+    assert (manifest.validation_share, manifest.test_share) == (0.25, None)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,9 @@ def test_folder_becomes_a_data_set_and_what_is_left_out_is_told(tmp_path: Path) 
         (folder / "bicycle" / f"broken{number}.jpg").write_bytes(b"\xff\xd8\xff")
     result = stage("--folder", folder, "--out", tmp_path / "data", "--test-share", "0.5")
     assert result.exit_code == 0, result.output
-    assert Manifest.read(tmp_path / "data").counts()["test"] == {"bicycle": 10, "motorcycle": 10}
+    manifest = Manifest.read(tmp_path / "data")
+    assert manifest.counts()["test"] == {"bicycle": 10, "motorcycle": 10}
+    assert manifest.test_share == 0.5
     assert "Left out bicycle/broken4.jpg: The JPEG picture is damaged" in result.stderr
     assert "broken5" not in result.stderr
     assert f"Left out 7 in all; {tmp_path / 'data' / 'manifest.json'} lists them." in result.stderr

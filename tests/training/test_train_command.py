@@ -8,27 +8,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.training.jobs import DONE, ROLE, RUNNING, S3, Jobs, recording
-from tests.training.staged import write_data
 from training import job, model_archive
 from training.cli import main
 from training.layout import COMMITTED_MODEL, TrainingRecord
 
 NAME = "scones-unlimited-0123456789ab-20260101000000"
 ON_SAGEMAKER = ("--sagemaker", "--s3", S3, "--role", ROLE)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("staged") / "data"
-    write_data(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    path = tmp_path_factory.mktemp("archive") / "model.tar.gz"
-    model_archive.pack(COMMITTED_MODEL, path)
-    return path.read_bytes()
 
 
 @pytest.fixture
