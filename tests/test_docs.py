@@ -12,9 +12,9 @@ from chalicelib.settings import Settings
 from chalicelib.store import Status
 from local.cli import main
 from local.stack import ROOT, Stack
-from training import teardown
 from training.cli import COMMANDS
 from training.cli import main as main_of_training
+from training.layout import S3_FOLDERS
 
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 TRAINING = (ROOT / "docs" / "training.md").read_text()
@@ -47,7 +47,7 @@ def test_every_command_of_training_has_a_chapter_with_all_of_its_options(name: s
 
 def test_the_policy_of_sagemakers_role_names_every_folder_that_training_writes_and_no_action_by_a_star() -> None:
     text = (ROOT / "training" / "role-policy.json").read_text()
-    assert set(re.findall(r"BUCKET/PREFIX/([a-z]+)/", text)) == set(teardown.FOLDERS)
+    assert set(re.findall(r"BUCKET/PREFIX/([a-z]+)/", text)) == set(S3_FOLDERS)
     for statement in json.loads(text)["Statement"]:
         assert "*" not in "".join(statement["Action"])
         assert statement["Resource"] != "*" or statement["Sid"] in ("SignInToRegistry", "WriteMetrics")

@@ -18,10 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training import aws, fit, model_archive, upload
+from training import aws, fit, model_archive, prices, upload
 from training.aws import Place
-from training.errors import AccountError, InputError, PicturesError
-from training.layout import APP, COMMITTED_MODEL, MANIFEST_FILE, Manifest
+from training.errors import InputError, PicturesError
+from training.layout import (
+    APP,
+    COMMITTED_MODEL,
+    MANIFEST_FILE,
+    S3_BACKBONE,
+    S3_CHECKPOINTS,
+    S3_DATA,
+    S3_JOBS,
+    Manifest,
+)
 
 HEAD = fit.ALGORITHM
 BUILT_IN = "image-classification"
@@ -214,14 +223,14 @@ def check_uploaded(data: Path, manifest: Manifest, place: Place, algorithm: str)
             for path in (data / name).rglob("*")
             if path.is_file()
         }
-        found = _listed(channel)
+        found = _sizes(channel)
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         if wrong:
             raise InputError(
                 f"{channel} does not hold what {data / name} holds: {len(wrong)} of {len(expected)} files are missing, "
                 f"others or not of the data set, {wrong[0]} among them. {again}"
             )
-    if _content(place / "data" / MANIFEST_FILE) != (data / MANIFEST_FILE).read_bytes():
+    if _content(place / S3_DATA / MANIFEST_FILE) != (data / MANIFEST_FILE).read_bytes():
         raise InputError(f"{place}/data is of another data set than {data}, or was not uploaded to the end. {again}")
 
 
@@ -273,7 +282,7 @@ def _trainer(plan: Plan, session: Any) -> Any:
         stopping_condition=configs.StoppingCondition(max_runtime_in_seconds=plan.max_seconds, **limits),
         output_data_config=configs.OutputDataConfig(s3_output_path=str(_jobs(plan.place))),
         checkpoint_config=configs.CheckpointConfig(
-            s3_uri=str(plan.place / "checkpoints" / plan.base_name), local_path=CHECKPOINTS
+            s3_uri=str(plan.place / S3_CHECKPOINTS / plan.base_name), local_path=CHECKPOINTS
         ),
         hyperparameters=plan.hyperparameters,
         input_data_config=[
@@ -332,7 +341,7 @@ def _channels(algorithm: str, manifest: Manifest, place: Place) -> dict[str, Pla
         names.append("validation")
     if algorithm == BUILT_IN:
         names += [f"{name}_lst" for name in names]
-    channels = {name: place / "data" / name for name in names}
+    channels = {name: place / S3_DATA / name for name in names}
     return channels | ({BACKBONE_CHANNEL: _backbone(place)} if algorithm == HEAD else {})
 
 
@@ -391,24 +400,14 @@ def _max_seconds(limits: Limits, instance_type: str) -> int:
 
 
 def _price(instance_type: str) -> float:
-    from training import prices
-
     return prices.hourly("training", instance_type, aws.region())
 
 
-def _listed(place: Place) -> dict[str, int]:
+def _sizes(place: Place) -> dict[str, int]:
     """Sizes in bytes of the objects at a place, by their names below it."""
-    s3, beginning = aws.client("s3"), f"{place.prefix}/"
-    found: dict[str, int] = {}
-    pages = s3.get_paginator("list_objects_v2").paginate(
-        Bucket=place.bucket, Prefix=beginning, ExpectedBucketOwner=aws.account()
-    )
-    try:
-        for page in pages:
-            found |= {one["Key"].removeprefix(beginning): one["Size"] for one in page.get("Contents", [])}
-    except s3.exceptions.NoSuchBucket as error:
-        raise AccountError(f"There is no bucket {place.bucket}. Make it, or name another with --s3.") from error
-    return found
+    beginning = f"{place.prefix}/"
+    stored = upload.listed(place.bucket, beginning)
+    return {key.removeprefix(beginning): one.size for key, one in stored.items()}
 
 
 def _content(place: Place) -> bytes | None:
@@ -422,8 +421,8 @@ def _content(place: Place) -> bytes | None:
 
 
 def _backbone(place: Place) -> Place:
-    return place / BACKBONE_CHANNEL
+    return place / S3_BACKBONE
 
 
 def _jobs(place: Place) -> Place:
-    return place / "jobs"
+    return place / S3_JOBS

@@ -24,6 +24,16 @@ MONITORING = Path("build/monitoring")
 MANIFEST_FILE = "manifest.json"
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
+S3_FOLDERS = S3_DATA, S3_BACKBONE, S3_CHECKPOINTS, S3_JOBS, S3_MODELS, S3_CAPTURE = (
+    "data",
+    "backbone",
+    "checkpoints",
+    "jobs",
+    "models",
+    "capture",
+)
+"""What training puts below its place in S3; it touches nothing else there."""
+
 SPLITS = ("train", "validation", "test")
 FORMAT_VERSION = 1
 """Of the manifest and of the metrics; raised when a reader of the old shape would go wrong."""

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from botocore.exceptions import ClientError
 
 from training import aws, drift
 from training.aws import Place
 from training.capture import Broken, Reading, Record, Span
 from training.drift import Baseline, Drift
+from training.endpoint import describe
 from training.errors import InputError, ModelError
 from training.layout import FORMAT_VERSION, METRICS_FILE
 from training.metrics import share_of
@@ -130,15 +130,12 @@ def capture_place(endpoint: str) -> Place:
     Raises:
         InputError: there is no such endpoint, or it captures nothing.
     """
-    try:
-        described = aws.client("sagemaker").describe_endpoint(EndpointName=endpoint)
-    except ClientError as error:
-        if not aws.is_missing(error):
-            raise
+    described = describe(endpoint)
+    if described is None:
         raise InputError(
             f"There is no endpoint {endpoint} in {aws.region()}. Deploy it with `python -m training deploy`, name "
             "another with --stage or --endpoint, or say with --capture where capture files are."
-        ) from error
+        )
     captured = described.get("DataCaptureConfig")
     if not captured or not captured["EnableCapture"]:
         raise InputError(

@@ -3,7 +3,6 @@
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from chalicelib import decision, endpoint
 from chalicelib.endpoint import Answer
 from chalicelib.errors import InvalidInference
 from chalicelib.settings import DEFAULT_THRESHOLD
-from training import aws, model_archive
+from training import aws, model_archive, parallel
 from training.capture import brightness
 from training.errors import EndpointFailed, ModelError, PicturesError
 from training.layout import StagedPicture
@@ -183,10 +182,9 @@ def predict(
         EndpointFailed: the endpoint does not answer, or not with probabilities.
     """
     predictions = []
-    with ThreadPoolExecutor(predictor.workers) as executor:
-        for prediction in executor.map(partial(_predict, data, labels, predictor.ask), pictures):
-            predictions.append(prediction)
-            advance()
+    for prediction in parallel.each(partial(_predict, data, labels, predictor.ask), pictures, predictor.workers):
+        predictions.append(prediction)
+        advance()
     return predictions
 
 

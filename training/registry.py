@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from training import aws, job, model_archive, upload
 from training.aws import Place
 from training.errors import FloorMissed, ModelError
-from training.layout import APP, FORMAT_VERSION, METRICS_FILE, REPORT_FILE, TrainingRecord
+from training.layout import APP, FORMAT_VERSION, METRICS_FILE, REPORT_FILE, S3_MODELS, TrainingRecord
 
 GROUP = APP
 """All versions belong to this group."""
@@ -218,7 +218,7 @@ def arns(**options: str) -> Iterator[str]:
 
 def place_of(record: TrainingRecord, place: Place) -> Place:
     """Where a model's archive and evaluation go: models of other bytes go elsewhere."""
-    return place / "models" / record.archive_sha256[:16]
+    return place / S3_MODELS / record.archive_sha256[:16]
 
 
 def store(archive: Path, evaluation: Evaluation | None, target: Place) -> None:

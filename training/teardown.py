@@ -11,17 +11,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from training import aws, deploy, endpoint, registry
+from training import aws, deploy, endpoint, registry, upload
 from training.aws import Place
 from training.endpoint import Tell
-from training.errors import AccountError, TrainingError
-
-CAPTURE = "capture"
-FOLDERS = ("data", "backbone", "checkpoints", "jobs", "models", CAPTURE)
-"""What training puts below the place in S3; nothing else below it is touched."""
-
-BATCH = 1000
-"""Objects that S3 deletes in one request: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html"""
+from training.errors import AccountError
+from training.layout import S3_CAPTURE, S3_FOLDERS
 
 
 @dataclass(frozen=True)
@@ -89,8 +83,8 @@ def find_data(place: Place, *, is_captured: bool) -> list[Found]:
     """
     return [
         Found("folder in S3", f"{place / folder}/, {count} objects", partial(_empty, place / folder))
-        for folder in FOLDERS
-        if (count := sum(len(page) for page in _versions(place / folder))) or (is_captured and folder == CAPTURE)
+        for folder in S3_FOLDERS
+        if (count := sum(len(page) for page in _versions(place / folder))) or (is_captured and folder == S3_CAPTURE)
     ]
 
 
@@ -141,7 +135,6 @@ def _versions(place: Place) -> Iterator[list[dict[str, str]]]:
     pages = s3.get_paginator("list_object_versions").paginate(
         Bucket=place.bucket,
         Prefix=f"{place.prefix}/",
-        MaxKeys=BATCH,
         ExpectedBucketOwner=aws.account(),
     )
     try:
@@ -154,11 +147,4 @@ def _versions(place: Place) -> Iterator[list[dict[str, str]]]:
 
 def _empty(place: Place) -> None:
     for objects in _versions(place):
-        if objects:
-            answer = aws.client("s3").delete_objects(
-                Bucket=place.bucket,
-                Delete={"Objects": objects, "Quiet": True},
-                ExpectedBucketOwner=aws.account(),
-            )
-            for error in answer.get("Errors", []):
-                raise TrainingError(f"S3 did not delete {error['Key']}: {error['Message']} Run this again.")
+        upload.delete_objects(place.bucket, objects)

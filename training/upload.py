@@ -12,7 +12,7 @@ bucket of somebody else's.
 import base64
 import hashlib
 import mimetypes
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -62,8 +62,13 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class _Stored:
-    """What a listing tells of an object: its size in bytes, and its entity tag."""
+class Stored:
+    """What a listing tells of an object.
+
+    Attributes:
+        size: in bytes.
+        etag: its entity tag.
+    """
 
     size: int
     etag: str
@@ -88,7 +93,7 @@ def upload(folder: Path, place: Place, advance: Advance, *, delete: bool = False
     if delete and not place.prefix:
         raise InputError(f"--delete would empty the whole bucket {place.bucket}. Name a prefix: {place}/PREFIX.")
     files = _files(folder)
-    there = _listed(place.bucket, f"{place.prefix}/" if place.prefix else "")
+    there = listed(place.bucket, f"{place.prefix}/" if place.prefix else "")
     by_key = {(place / name).prefix: path for name, path in files.items()}
     last = (place / MANIFEST_FILE).prefix
 
@@ -102,7 +107,7 @@ def upload(folder: Path, place: Place, advance: Advance, *, delete: bool = False
             uploaded += was_put
             advance(done, len(by_key))
     strangers = sorted(there.keys() - by_key.keys()) if delete else []
-    _delete(place.bucket, strangers)
+    delete_objects(place.bucket, [{"Key": key} for key in strangers])
     if last in by_key:
         uploaded += put(last)
         advance(len(by_key), len(by_key))
@@ -123,7 +128,55 @@ def put_unless_there(path: Path, place: Place) -> bool:
         InputError: the file is too large or cannot be read.
         AccountError: there is no such bucket, or it is not this account's.
     """
-    return _put(path, place, _listed(place.bucket, place.prefix))
+    return _put(path, place, listed(place.bucket, place.prefix))
+
+
+def listed(bucket: str, beginning: str) -> dict[str, Stored]:
+    """The objects of a bucket whose keys begin with something, by their keys.
+
+    Raises:
+        AccountError: there is no such bucket, or it is not this account's.
+    """
+    s3 = aws.client("s3")
+    pages = s3.get_paginator("list_objects_v2").paginate(
+        Bucket=bucket, Prefix=beginning, ExpectedBucketOwner=aws.account()
+    )
+    found: dict[str, Stored] = {}
+    try:
+        for page in pages:
+            found |= {
+                one["Key"]: Stored(one["Size"], one.get("ETag", "").strip('"')) for one in page.get("Contents", [])
+            }
+    except s3.exceptions.NoSuchBucket as error:
+        raise AccountError(f"There is no bucket {bucket}. Make it, or name another.") from error
+    except ClientError as error:
+        if aws.error_code(error) not in aws.DENIED:
+            raise
+        raise AccountError(
+            f"The bucket {bucket} belongs to another account than {aws.account()}, or these credentials may not list "
+            "it. Nothing was uploaded. Name a bucket of this account, or ask for the permission s3:ListBucket."
+        ) from error
+    return found
+
+
+def delete_objects(bucket: str, objects: Sequence[Mapping[str, str]]) -> None:
+    """Delete objects, or versions of objects.
+
+    Args:
+        bucket: that they lie in.
+        objects: each has a `Key`, and a `VersionId` where one version is meant.
+
+    Raises:
+        TrainingError: S3 refused.
+    """
+    for start in range(0, len(objects), BATCH):
+        answer = aws.client("s3").delete_objects(
+            Bucket=bucket,
+            Delete={"Objects": list(objects[start : start + BATCH]), "Quiet": True},
+            ExpectedBucketOwner=aws.account(),
+        )
+        for error in answer.get("Errors", []):
+            raise TrainingError(f"S3 did not delete {error['Key']}: {error['Message']} Run this again.")
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -142,31 +195,7 @@ def _is_passed_over(name: str) -> bool:
     return name.startswith(".") or name in CACHES
 
 
-def _listed(bucket: str, beginning: str) -> dict[str, _Stored]:
-    """The objects of a bucket whose keys begin with something."""
-    s3 = aws.client("s3")
-    pages = s3.get_paginator("list_objects_v2").paginate(
-        Bucket=bucket, Prefix=beginning, ExpectedBucketOwner=aws.account()
-    )
-    found: dict[str, _Stored] = {}
-    try:
-        for page in pages:
-            found |= {
-                one["Key"]: _Stored(one["Size"], one.get("ETag", "").strip('"')) for one in page.get("Contents", [])
-            }
-    except s3.exceptions.NoSuchBucket as error:
-        raise AccountError(f"There is no bucket {bucket}. Make it, or name another.") from error
-    except ClientError as error:
-        if aws.error_code(error) not in aws.DENIED:
-            raise
-        raise AccountError(
-            f"The bucket {bucket} belongs to another account than {aws.account()}, or these credentials may not list "
-            "it. Nothing was uploaded. Name a bucket of this account, or ask for the permission s3:ListBucket."
-        ) from error
-    return found
-
-
-def _put(path: Path, place: Place, there: Mapping[str, _Stored]) -> bool:
+def _put(path: Path, place: Place, there: Mapping[str, Stored]) -> bool:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
@@ -196,7 +225,7 @@ def _send(path: Path, digest: bytes, place: Place) -> None:
         )
 
 
-def _is_same(path: Path, digest: bytes, place: Place, stored: _Stored) -> bool:
+def _is_same(path: Path, digest: bytes, place: Place, stored: Stored) -> bool:
     if stored.etag == _digest(path, partial(hashlib.md5, usedforsecurity=False)).hex():
         return True
     head = aws.client("s3").head_object(Bucket=place.bucket, Key=place.prefix, ExpectedBucketOwner=aws.account())
@@ -206,18 +235,3 @@ def _is_same(path: Path, digest: bytes, place: Place, stored: _Stored) -> bool:
 def _digest(path: Path, kind: Any) -> bytes:
     with path.open("rb") as file:
         return hashlib.file_digest(file, kind).digest()
-
-
-def _delete(bucket: str, keys: Sequence[str]) -> None:
-    for batch in _batches(keys):
-        answer = aws.client("s3").delete_objects(
-            Bucket=bucket,
-            Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True},
-            ExpectedBucketOwner=aws.account(),
-        )
-        for error in answer.get("Errors", []):
-            raise TrainingError(f"S3 did not delete {error['Key']}: {error['Message']} Run this again.")
-
-
-def _batches(keys: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (keys[start : start + BATCH] for start in range(0, len(keys), BATCH))

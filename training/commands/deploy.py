@@ -8,7 +8,7 @@ from rich.table import Column, Table
 from training import aws, chalice_config, console, deploy, endpoint, options, predict, prices, registry, trial
 from training.deploy import Capture, Instances, Plan, Serverless
 from training.errors import InputError
-from training.layout import DATA
+from training.layout import DATA, S3_CAPTURE
 from training.prices import Cost
 from training.registry import APPROVED, Package
 from training.trial import Answer
@@ -98,7 +98,7 @@ def command(
     chalice_config.check(chalice, stage)
     role = options.role_arn(role)
     captures = not serverless if capture is None else capture
-    captured = Capture(options.place(s3) / "capture", capture_percent) if captures else None
+    captured = Capture(options.place(s3) / S3_CAPTURE, capture_percent) if captures else None
     capacity = (
         Serverless(int(memory), concurrency)
         if serverless

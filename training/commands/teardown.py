@@ -4,6 +4,7 @@ import click
 from rich.table import Column, Table
 
 from training import console, options, teardown
+from training.layout import S3_FOLDERS
 
 
 @click.command(name="teardown", short_help="Remove what deploy made.")
@@ -12,7 +13,7 @@ from training import console, options, teardown
 @click.option(
     "--data",
     is_flag=True,
-    help=f"Remove what training put below --s3, too, of all stages: {', '.join(teardown.FOLDERS)}.",
+    help=f"Remove what training put below --s3, too, of all stages: {', '.join(S3_FOLDERS)}.",
 )
 @options.s3("for --data.")
 @click.option("--max-wait", type=console.Number(min=0), default=30.0, help="Minutes to wait for the endpoint to go.")
