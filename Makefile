@@ -1,12 +1,20 @@
 # Each target makes the environment in .venv by itself when it is missing or older than the lock.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint format bench training walkthrough lock diagram clean
+.PHONY: help demo up test lint format bench training walkthrough deploying lock diagram clean
 
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 TRAINING := .venv/training
 CONTAINER := .venv-container/ready
+DEPLOY := .venv-deploy/ready
+RUNTIME := .venv-runtime/ready
+VALIDATORS := tests/validators/node_modules/ready
+
+# The Python that runs Chalice is the one that the functions get. From 3.12 on, Lambda's is Amazon Linux 2023, which
+# Pillow's wheels ask for.
+DEPLOY_PYTHON ?= $(shell for python in python3.13 python3.12 $$HOME/.pyenv/versions/3.1[23]*/bin/python3; do \
+	$$python -c 'import sys, venv; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$python && break; done)
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,7 +25,8 @@ demo: $(READY) ## See it work: classify sample pictures on this machine.
 up: $(READY) ## Start everything on this machine and stay until Ctrl-C.
 	$(BIN)/python -m local up
 
-test: $(READY) $(TRAINING) $(CONTAINER) ## Run all tests.
+test: $(READY) $(TRAINING) $(CONTAINER) $(VALIDATORS) $(if $(DEPLOY_PYTHON),$(DEPLOY) $(RUNTIME)) ## Run all tests.
+	$(if $(DEPLOY_PYTHON),,@echo "There is no Python 3.12 or 3.13: what needs one is not tested. Name it with DEPLOY_PYTHON=.")
 	$(BIN)/python -m pytest
 
 lint: $(READY) $(TRAINING) ## Check style and types.
@@ -41,17 +50,24 @@ walkthrough: $(READY) $(TRAINING) ## Run training/walkthrough.ipynb on this mach
 diagram: $(READY) ## Draw docs/workflow.svg from statemachine.json.
 	$(BIN)/python -m local diagram
 
-LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url \
+deploying: $(DEPLOY) ## Install what deploying needs; takes Python 3.12 or newer.
+	@echo "Ready: .venv-deploy/bin/python -m infrastructure --help"
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command "make lock"
 
 lock: $(READY) ## Pin what each requirements.in and requirements-dev.in need, with hashes, in the .txt beside it.
-	$(LOCK) --output-file training/requirements.txt training/requirements.in
-	$(LOCK) --output-file requirements-dev.txt requirements-dev.in
-	$(LOCK) --overrides tests/containers/overrides.txt \
+	$(LOCK) --python-version 3.11 --output-file training/requirements.txt training/requirements.in
+	$(LOCK) --python-version 3.11 --output-file requirements-dev.txt requirements-dev.in
+	$(LOCK) --python-version 3.12 --constraint requirements-dev.txt \
+		--output-file requirements-deploy.txt requirements-deploy.in
+	$(LOCK) --python-version 3.12 --no-deps \
+		--output-file tests/runtime/requirements.txt tests/runtime/requirements.in
+	$(LOCK) --python-version 3.11 --overrides tests/containers/overrides.txt \
 		--output-file tests/containers/requirements.txt tests/containers/requirements.in
 
 clean: ## Remove the environments and what tools have left.
-	rm -rf .venv .venv-container .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-* tests/validators/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 
 $(READY): requirements-dev.txt
 	@echo "Making the environment in .venv; this takes a minute or two, once."
@@ -72,4 +88,26 @@ $(CONTAINER): tests/containers/requirements.txt | $(READY)
 	@$(PYTHON) -m venv .venv-container
 	@CC=true $(BIN)/uv pip install --quiet --python .venv-container --no-deps --require-hashes \
 		--build-constraints tests/containers/requirements.txt --requirement tests/containers/requirements.txt
+	@touch $@
+
+$(DEPLOY): requirements-deploy.txt
+	@test -n "$(DEPLOY_PYTHON)" || { echo "Deploying takes Python 3.12 or newer: name one with DEPLOY_PYTHON=." >&2; exit 1; }
+	@echo "Making the environment for deploying in .venv-deploy; this takes a quarter of a minute, once."
+	@rm -rf .venv-deploy
+	@$(DEPLOY_PYTHON) -m venv .venv-deploy
+	@.venv-deploy/bin/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes \
+		--requirement requirements-deploy.txt
+	@touch $@
+
+$(RUNTIME): tests/runtime/requirements.txt | $(READY)
+	@echo "Making AWS's side of a Lambda function in .venv-runtime; this takes a quarter of a minute, once."
+	@rm -rf .venv-runtime
+	@$(DEPLOY_PYTHON) -m venv .venv-runtime
+	@$(BIN)/uv pip install --quiet --python .venv-runtime --no-deps --compile-bytecode --require-hashes \
+		--requirement tests/runtime/requirements.txt
+	@touch $@
+
+$(VALIDATORS): tests/validators/package-lock.json
+	@echo "Installing the validator of state machines; this takes a few seconds, once."
+	@npm ci --silent --no-audit --no-fund --ignore-scripts --prefix tests/validators
 	@touch $@

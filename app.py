@@ -8,9 +8,9 @@ from http import HTTPStatus
 from typing import Any
 
 from aws_lambda_powertools.logging import Logger
-from chalice.app import Chalice, IAMAuthorizer, Request, Response, S3Event
+from chalice.app import Chalice, CloudWatchEvent, IAMAuthorizer, Rate, Request, Response, S3Event
 
-from chalicelib import inbox, steps, store, workflow
+from chalicelib import inbox, metrics, reconcile, steps, store, workflow
 from chalicelib.errors import InvalidRequest, SconesError
 from chalicelib.settings import Settings
 from chalicelib.store import Status
@@ -41,6 +41,12 @@ def filter_(event: dict[str, Any], _context: Any) -> steps.State:
     return steps.decide(settings, event)
 
 
+@app.lambda_function(name="open_record")
+def open_record(event: dict[str, Any], _context: Any) -> steps.State:
+    """Step 0 of a backfill, whose pictures nobody has announced: the record is opened."""
+    return steps.open_record(settings, event)
+
+
 @app.on_s3_event(bucket=settings.inbox_bucket, events=["s3:ObjectCreated:*"], prefix=inbox.PREFIX, name="on_picture")
 def on_picture(event: S3Event) -> None:
     """Start the workflow for every picture that S3 tells of.
@@ -68,6 +74,38 @@ class WholeEvent(S3Event):
 
 
 app.handler_map["on_picture"].event_class = WholeEvent  # type: ignore[attr-defined]
+
+
+@app.on_cw_event(workflow.ended_badly(settings), name="on_stopped")
+def on_stopped(event: CloudWatchEvent) -> None:
+    """Give up the record of an execution that could not write an ending itself."""
+    if workflow.give_up(settings, event.detail):
+        logger.error("execution ended without an ending", extra={"execution": event.detail.get("executionArn")})
+
+
+@app.schedule(Rate(1, Rate.HOURS), name="reconcile")
+def reconcile_(event: CloudWatchEvent) -> dict[str, Any]:
+    """Find what was lost on the way in, and start it again.
+
+    Whoever asks by hand puts what is asked into the event's detail; the schedule's is empty.
+    """
+    context: Any = event.context
+
+    def seconds_left() -> float:
+        return float(context.get_remaining_time_in_millis() / 1000)
+
+    if event.detail:
+        outcome = reconcile.look_through(settings, event.detail, seconds_left)
+    else:
+        outcome = reconcile.keep_up(settings, seconds_left)
+    logger.info("reconciled", extra=outcome.as_dict())
+    return outcome.as_dict()
+
+
+@app.schedule(Rate(5, Rate.MINUTES), name="measure")
+def measure(_event: CloudWatchEvent) -> None:
+    """Tell CloudWatch how long the oldest unfinished picture waits."""
+    metrics.tell_oldest(settings.records_table, reconcile.oldest_unfinished(settings))
 
 
 def answering_problems(view: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -38,6 +39,23 @@ class Source:
     etag: str | None = None
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A picture in a listing.
+
+    Attributes:
+        source: which it is.
+        at: when it came in.
+    """
+
+    source: Source
+    at: datetime
+
+
+Marker = tuple[str, str]
+"""Where a listing stopped: a key and a version."""
+
+
 def sources(event: Mapping[str, Any]) -> Iterator[Source]:
     """The pictures that an S3 event tells of: each of its records, not only the first.
 
@@ -57,7 +75,7 @@ def sources(event: Mapping[str, Any]) -> Iterator[Source]:
         for record in event["Records"]:
             item = record["s3"]["object"]
             key = unquote_plus(item["key"])
-            if key.endswith("/") and not item.get("size"):
+            if _is_folder(key, item.get("size")):
                 continue
             yield Source(record["s3"]["bucket"]["name"], key, _version(item.get("versionId")), item.get("eTag"))
     except (KeyError, TypeError, AttributeError) as error:
@@ -93,6 +111,38 @@ def find(bucket: str, key: str, version_id: str | None = None) -> Source:
     return Source(bucket, key, _version(head.get("VersionId")), head["ETag"].strip('"'))
 
 
+def versions(bucket: str, after: Marker | None = None) -> Iterator[tuple[list[Listed], Marker | None]]:
+    """Everything that ever came in and is still there, older versions too, page by page.
+
+    Args:
+        bucket: the bucket's name.
+        after: where an earlier listing stopped; from the beginning if None.
+
+    Yields:
+        The pictures of a page, and where the next page begins, None after the last.
+
+    Raises:
+        StorageBusy: S3 is throttling or failing.
+    """
+    while True:
+        begin = {"KeyMarker": after[0], "VersionIdMarker": after[1]} if after else {}
+        with aws.storage("list the inbox"):
+            page = aws.client("s3").list_object_versions(Bucket=bucket, Prefix=PREFIX, **begin)
+        after = (page["NextKeyMarker"], page["NextVersionIdMarker"]) if page.get("IsTruncated") else None
+        yield (
+            [
+                Listed(
+                    Source(bucket, one["Key"], _version(one["VersionId"]), one["ETag"].strip('"')), one["LastModified"]
+                )
+                for one in page.get("Versions", [])
+                if not _is_folder(one["Key"], one["Size"])
+            ],
+            after,
+        )
+        if after is None:
+            return
+
+
 def read(source: Source) -> bytes:
     """The picture's bytes, of exactly the version that is named.
 
@@ -120,6 +170,11 @@ def read(source: Source) -> bytes:
                 "The picture was replaced before it was read: the newer one is classified in its stead."
             ) from error
         raise
+
+
+def _is_folder(key: str, size: int | None) -> bool:
+    """Whether this is an empty object that consoles make to show a folder."""
+    return key.endswith("/") and not size
 
 
 def _version(version_id: str | None) -> str | None:

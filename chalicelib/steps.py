@@ -1,6 +1,7 @@
 """What the three functions of the workflow do: each takes the state of the execution and gives the next one."""
 
 import base64
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -103,6 +104,27 @@ def decide(settings: Settings, state: Mapping[str, Any]) -> State:
         min_known=_first(state.get("min_known"), settings.min_known, 0.0),
     )
     return {"label": accepted.label, "confidence": accepted.confidence}
+
+
+def open_record(settings: Settings, state: Mapping[str, Any]) -> State:
+    """Open the record of a picture that a listing of a bucket names, before the other steps.
+
+    Args:
+        settings: the table.
+        state: `s3_bucket`, `s3_key`, and where known `version_id` and `etag`, perhaps in quotes.
+
+    Returns:
+        What the other steps begin with, plus `done`: whether nothing is left to do, since the picture has come to an
+        end before or is no picture but a folder.
+
+    Raises:
+        InvalidRequest: the bucket or the key is missing.
+        StorageBusy: DynamoDB is throttling or failing.
+    """
+    etag = str(state.get("etag") or "").strip('"') or None
+    source = Source(_text(state, "s3_bucket"), _text(state, "s3_key"), state.get("version_id"), etag)
+    record = None if source.key.endswith("/") else workflow.take(settings, source)
+    return {"done": True} if record is None else {**json.loads(workflow.execution_input(record)), "done": False}
 
 
 def _text(state: Mapping[str, Any], name: str) -> str:

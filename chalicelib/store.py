@@ -6,24 +6,35 @@
             └─► FAILED ──► PENDING    our fault: starting it again counts an attempt
 
 This module opens a record and reads it. The endings are written by the state machine itself, straight into the table
-and on the condition that the record is still PENDING at the same attempt, so that the first ending stands.
+and on the condition that the record is still PENDING at the same attempt, so that the first ending stands. Only where
+an execution could not write one, `fail` does, on the same condition.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from chalicelib import aws
-from chalicelib.errors import RecordNotFound
+from chalicelib.errors import RecordNotFound, StorageBusy
 
 MAX_ID_BYTES = 2048
 """UTF-8 bytes of a partition key:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
+
+INDEX = "by_status"
+"""The index of the records by status and `updated_at`: who waits, and since when."""
+
+BOOKMARK = "#reconcile"
+"""The key of the one item that is no record, and that no execution could be named."""
+
+MAX_BATCH = 100
+"""Records that are read at once:
+https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html"""
 
 
 class Status(StrEnum):
@@ -134,14 +145,135 @@ def get(table: str, identity: str) -> Record:
         raise RecordNotFound("There is no classification with an id this long.")
     with aws.storage("read the record"):
         response = aws.client("dynamodb").get_item(TableName=table, Key={"id": {"S": identity}}, ConsistentRead=True)
-    if "Item" not in response:
+    if "status" not in response.get("Item", {}):
         raise RecordNotFound(f"There is no classification {identity}.")
     return _record(response["Item"])
 
 
-def now() -> str:
-    """The time, ISO 8601 with milliseconds, UTC, as Step Functions writes it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def bookmark(table: str) -> tuple[str, str]:
+    """Where the listing of the inbox goes on, key and version; both empty for its beginning.
+
+    Raises:
+        StorageBusy: DynamoDB is throttling or failing.
+    """
+    with aws.storage("read the bookmark"):
+        response = aws.client("dynamodb").get_item(TableName=table, Key={"id": {"S": BOOKMARK}}, ConsistentRead=True)
+    item = response.get("Item", {"s3_key": {"S": ""}, "version_id": {"S": ""}})
+    return item["s3_key"]["S"], item["version_id"]["S"]
+
+
+def set_bookmark(table: str, key: str, version_id: str) -> None:
+    """Keep where the listing of the inbox goes on.
+
+    Raises:
+        StorageBusy: DynamoDB is throttling or failing.
+    """
+    item = {"id": BOOKMARK, "s3_key": key, "version_id": version_id, "updated_at": now()}
+    with aws.storage("keep the bookmark"):
+        aws.client("dynamodb").put_item(TableName=table, Item={name: {"S": text} for name, text in item.items()})
+
+
+def fail(table: str, identity: str, attempt: int, error: str, cause: str) -> bool:
+    """End a record as FAILED, unless it has ended or was started again.
+
+    Args:
+        table: the table's name.
+        identity: the record's id.
+        attempt: the attempt that came to nothing.
+        error: the name of what went wrong.
+        cause: the same in words.
+
+    Returns:
+        Whether it was still to be ended.
+
+    Raises:
+        StorageBusy: DynamoDB is throttling or failing.
+    """
+    try:
+        with aws.storage("end the record"):
+            aws.client("dynamodb").update_item(
+                TableName=table,
+                Key={"id": {"S": identity}},
+                UpdateExpression="SET #status = :failed, updated_at = :now, #error = :error",
+                ConditionExpression="#status = :pending AND attempt = :attempt",
+                ExpressionAttributeNames={"#status": "status", "#error": "error"},
+                ExpressionAttributeValues={
+                    ":failed": {"S": Status.FAILED},
+                    ":pending": {"S": Status.PENDING},
+                    ":attempt": {"N": str(attempt)},
+                    ":now": {"S": now()},
+                    ":error": {"S": json.dumps({"Error": error, "Cause": cause})},
+                },
+            )
+    except ClientError as failure:
+        if aws.code(failure) != "ConditionalCheckFailedException":
+            raise
+        return False
+    return True
+
+
+def waiting(table: str, status: Status, until: str | None = None) -> Iterator[Record]:
+    """The records of a status, those that came to it first foremost.
+
+    The index that is read lags behind the table by moments.
+
+    Args:
+        table: the table's name.
+        status: the status.
+        until: only what came to it before this time, as `now` writes it.
+
+    Raises:
+        StorageBusy: DynamoDB is throttling or failing.
+    """
+    query: dict[str, Any] = {
+        "TableName": table,
+        "IndexName": INDEX,
+        "KeyConditionExpression": "#status = :status" + (" AND updated_at < :until" if until else ""),
+        "ExpressionAttributeNames": {"#status": "status"},
+        "ExpressionAttributeValues": {":status": {"S": status}} | ({":until": {"S": until}} if until else {}),
+    }
+    while True:
+        with aws.storage("look for records"):
+            page = aws.client("dynamodb").query(**query)
+        yield from map(_record, page["Items"])
+        if "LastEvaluatedKey" not in page:
+            return
+        query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+
+def missing(table: str, identities: Sequence[str]) -> set[str]:
+    """Which of these ids have no record, as of a moment ago.
+
+    Args:
+        table: the table's name.
+        identities: as many as you like.
+
+    Raises:
+        StorageBusy: DynamoDB is throttling or failing.
+    """
+    found: set[str] = set()
+    keys = [{"id": {"S": identity}} for identity in dict.fromkeys(identities)]
+    while keys:
+        batch, keys = keys[:MAX_BATCH], keys[MAX_BATCH:]
+        asked = {table: {"Keys": batch, "ProjectionExpression": "id"}}
+        with aws.storage("look for records"):
+            answer = aws.client("dynamodb").batch_get_item(RequestItems=asked)
+        found |= {item["id"]["S"] for item in answer["Responses"][table]}
+        unread = answer.get("UnprocessedKeys", {}).get(table, {}).get("Keys", [])
+        if len(unread) == len(batch):
+            raise StorageBusy("Could not look for records: DynamoDB has no room for a single one of them.")
+        keys += unread
+    return set(identities) - found
+
+
+def now(*, ago: float = 0.0) -> str:
+    """The time, ISO 8601 with milliseconds, UTC, as Step Functions writes it.
+
+    Args:
+        ago: seconds before now.
+    """
+    at = datetime.now(UTC) - timedelta(seconds=ago)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def explain(error: str) -> str:

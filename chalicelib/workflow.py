@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from chalicelib import aws, store
+from chalicelib.errors import InvalidRequest
 from chalicelib.inbox import Source
 from chalicelib.settings import Settings
 from chalicelib.store import Record, Status
@@ -39,21 +42,7 @@ def start(settings: Settings, source: Source) -> Record:
     Raises:
         StorageBusy: DynamoDB or Step Functions is throttling or failing; calling again does no harm.
     """
-    at = store.now()
-    record = store.create(
-        settings.records_table,
-        Record(
-            id=identity(source),
-            status=Status.PENDING,
-            s3_bucket=source.bucket,
-            s3_key=source.key,
-            version_id=source.version_id,
-            etag=source.etag,
-            attempt=1,
-            created_at=at,
-            updated_at=at,
-        ),
-    )
+    record = _open(settings, source)
     if record.status is Status.PENDING and not _launch(settings, record):
         latest = store.get(settings.records_table, record.id)
         # The attempt whose execution has ended, not the latest: another caller may have started that one just now.
@@ -61,6 +50,70 @@ def start(settings: Settings, source: Source) -> Record:
     elif record.status is Status.FAILED:
         record = _again(settings, record)
     return record
+
+
+def take(settings: Settings, source: Source) -> Record | None:
+    """Open the record of a picture for a caller who then classifies it by other means than `start`.
+
+    Returns:
+        The record, PENDING; None if the picture has come to an end before that is not FAILED.
+
+    Raises:
+        StorageBusy: DynamoDB is throttling or failing; calling again does no harm.
+    """
+    record = _open(settings, source)
+    if record.status is Status.FAILED:
+        record = store.restart(settings.records_table, record)
+    return record if record.status is Status.PENDING else None
+
+
+def ended_badly(settings: Settings) -> dict[str, Any]:
+    """The pattern of the events that tell of an execution's end other than by success.
+
+    Those whose record tells why are among them: which they are is known to the record alone.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+    """
+    return {
+        "source": ["aws.states"],
+        "detail-type": ["Step Functions Execution Status Change"],
+        "detail": {
+            "status": ["FAILED", "TIMED_OUT", "ABORTED"],
+            "stateMachineArn": [settings.state_machine_arn],
+        },
+    }
+
+
+def give_up(settings: Settings, execution: Mapping[str, Any]) -> bool:
+    """End the record of an execution that has ended without writing one: stopped, out of time, over a limit.
+
+    Args:
+        settings: the table.
+        execution: what Step Functions tells of it, the `detail` of its event:
+            https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+
+    Returns:
+        Whether the record was still to be ended.
+
+    Raises:
+        InvalidRequest: this is not such an event.
+        StorageBusy: DynamoDB is throttling or failing; calling again does no harm.
+    """
+    try:
+        name, status = str(execution["name"]), str(execution["status"])
+        given = json.loads(execution.get("input") or "{}")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidRequest(f"This is not an event of an execution: {error!r} is missing or wrong.") from error
+    if not isinstance(given, dict) or not {"id", "attempt"} <= given.keys():
+        given = {"id": name, "attempt": 1}  # as the workflow itself opens the record of one that was started by hand
+    cause = execution.get("cause") or f"The execution {name} ended as {status} without writing down why."
+    return store.fail(
+        settings.records_table,
+        str(given["id"]),
+        int(given["attempt"]),
+        error=str(execution.get("error") or status),
+        cause=str(cause),
+    )
 
 
 def execution_name(record: Record) -> str:
@@ -82,6 +135,25 @@ def execution_input(record: Record) -> str:
         "etag": record.etag,
     }
     return json.dumps({name: value for name, value in fields.items() if value is not None})
+
+
+def _open(settings: Settings, source: Source) -> Record:
+    """Open the record of a picture; the one that stands, if there is one."""
+    at = store.now()
+    return store.create(
+        settings.records_table,
+        Record(
+            id=identity(source),
+            status=Status.PENDING,
+            s3_bucket=source.bucket,
+            s3_key=source.key,
+            version_id=source.version_id,
+            etag=source.etag,
+            attempt=1,
+            created_at=at,
+            updated_at=at,
+        ),
+    )
 
 
 def _again(settings: Settings, record: Record) -> Record:

@@ -119,8 +119,9 @@ def classify(paths: tuple[Path, ...], *, as_json: bool, aws_port: int, api_port:
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--empty", is_flag=True, help="Begin with nothing: no bucket, no table, no function, as a new account.")
 @click.argument("command", nargs=-1, required=True, metavar="COMMAND...", type=click.UNPROCESSED)
-def run(command: tuple[str, ...]) -> None:
+def run(command: tuple[str, ...], *, empty: bool) -> None:
     """Start everything, run a command that takes it for AWS, and stop.
 
     The command finds it by environment variables: addresses and credentials for any SDK and for the AWS command line,
@@ -132,7 +133,7 @@ def run(command: tuple[str, ...]) -> None:
     """  # noqa: D301 - \b is click's
     environment = without_aws(os.environ)
     path = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
-    with _stack(Ports(), terminal(to_stderr=True)) as stack:
+    with _stack(Ports(), terminal(to_stderr=True), empty=empty) as stack:
         _log_to_stderr(logging.CRITICAL)
         code = _run(command, environment | stack.environment() | {"PATH": path})
     sys.exit(code)
@@ -218,11 +219,11 @@ def _classify(
 
 
 @contextmanager
-def _stack(ports: Ports, console: Console | None = None) -> Iterator[Stack]:
+def _stack(ports: Ports, console: Console | None = None, *, empty: bool = False) -> Iterator[Stack]:
     with ExitStack() as stack:
         try:
             with (console or terminal()).status("Starting AWS, on this machine…"):
-                started = stack.enter_context(running(ports))
+                started = stack.enter_context(running(ports, empty=empty))
         except PortTaken as error:
             raise click.ClickException(str(error)) from error
         yield started

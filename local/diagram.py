@@ -28,7 +28,7 @@ INK, QUIET, RULE, PAPER = "#1f2937", "#6b7280", "#64748b", "#ffffff"
 ENDINGS = {"ACCEPTED": "#15803d", "REVIEW": "#b45309", "REJECTED": "#b91c1c", "FAILED": "#374151"}
 """The colour of each status that ends a record."""
 
-SERVICES = {"dynamodb": "DynamoDB", "lambda": "Lambda"}
+SERVICES = {"dynamodb": "DynamoDB", "lambda": "Lambda", "sns": "SNS"}
 
 STYLE = f"""
 text {{ font: 11px system-ui, -apple-system, "Segoe UI", "Helvetica Neue", Arial, sans-serif; fill: {QUIET} }}
@@ -292,10 +292,19 @@ def _status(state: Json) -> str:
 
 
 def _colour(name: str, states: Mapping[str, Json], edges: list[Edge]) -> str:
-    """Of the ending that a state writes, or that was written just before."""
-    before = [edge.source for edge in edges if edge.target == name]
-    ending = states[name]["Type"] in ("Succeed", "Fail")
-    return ENDINGS.get(_status(states[before[0] if ending and len(before) == 1 else name]), QUIET if ending else RULE)
+    """Of the ending that a state writes, or that was written before whichever way led here."""
+    written = _written(name, states, edges)
+    quiet = QUIET if states[name]["Type"] in ("Succeed", "Fail") else RULE
+    return ENDINGS.get(written.pop(), quiet) if len(written) == 1 else quiet
+
+
+def _written(name: str, states: Mapping[str, Json], edges: list[Edge], seen: frozenset[str] = frozenset()) -> set[str]:
+    """What may stand in the record once a state is through; an empty text for no ending."""
+    before = {edge.source for edge in edges if edge.target == name} - seen
+    own = _status(states[name])
+    if own or not before:
+        return {own}
+    return set().union(*(_written(source, states, edges, seen | {name}) for source in before))
 
 
 def _short(error: str) -> str:

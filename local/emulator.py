@@ -1,15 +1,17 @@
-"""S3, Step Functions, DynamoDB and the rest of AWS: moto's server in this process, with nine seams.
+"""S3, Step Functions, DynamoDB and the rest of AWS: moto's server in this process, with seams.
 
-moto gives the services and a real interpreter of the Amazon States Language. The seams, all of them in `_seams`, make
-it behave like AWS where a picture passes:
+moto gives the services and a real interpreter of the Amazon States Language. The seams, in `_seams` unless said
+otherwise, make it behave like AWS where a picture passes, and where a stage is deployed:
 
 - an invocation of a Lambda function reaches the handlers of the app (moto would want Docker);
 - S3's notifications are delivered in the background and tried again (moto calls within PutObject and drops errors);
 - S3's events carry the version of the object, and a sequencer (moto leaves them out);
-- the clients that call from inside the interpreter are made once, not once per task;
-- a definition is parsed once, not once per execution, and so is each path into a state;
+- definitions are read once, with what moto does not know, and its clients are made once (`local/interpreter.py`);
 - requests to SageMaker reach `local/sagemaker.py`, which makes endpoints and training jobs of moto's records;
 - requests to Application Auto Scaling reach `local/scaling.py`, since moto's targets know nothing of endpoints;
+- executions that end badly, and events that a function gives up, are told of (`local/events.py`);
+- state machines that CloudFormation makes are run, and its outputs told (`local/cloudformation.py`);
+- what `chalice deploy` sends is taken as AWS takes it (`local/deployer.py`);
 - requests to IAM reach `local/roles.py`, which can tell what a role may do;
 - instance types of endpoints are those that boto3 knows (moto knows older ones alone).
 """
@@ -19,7 +21,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from typing import Any
 from unittest.mock import patch
 
@@ -28,17 +29,11 @@ import moto.awslambda.models
 import moto.iam.urls
 import moto.s3.notifications
 import moto.sagemaker.urls
-from moto.core.config import default_user_config
 from moto.moto_api._internal import moto_api_backend
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from moto.sagemaker.models import FakeEndpointConfig
-from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
-from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_dynamodb
-from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
-from moto.stepfunctions.parser.asl.utils import json_path
-from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 
-from local import HOST
+from local import HOST, cloudformation, deployer, events, interpreter
 from local.functions import Functions
 from local.roles import Roles
 from local.sagemaker import check_instance_type
@@ -62,6 +57,10 @@ def emulator(port: int, functions: Functions, sagemaker: Any) -> Iterator[str]:
     """
     with ExitStack() as stack:
         _seams(stack, functions, sagemaker)
+        interpreter.seams(stack)
+        events.seams(stack, functions)
+        cloudformation.seams(stack)
+        deployer.seams(stack)
         server = ThreadedMotoServer(HOST, port, verbose=False)
         server.start()
         stack.callback(moto_api_backend.reset)
@@ -86,7 +85,6 @@ def _seams(stack: ExitStack, functions: Functions, sagemaker: Any) -> None:
         functions.deliver(functions.short_name(function_arn.rpartition(":")[2]), json.dumps(event))
 
     plain_event = moto.s3.notifications._get_s3_event  # noqa: SLF001 - a seam
-    plain_parse = AmazonStateLanguageParser.parse
 
     def versioned_event(event_name: str, bucket: Any, key: Any, notification_id: str) -> dict[str, Any]:
         event: dict[str, Any] = plain_event(event_name, bucket, key, notification_id)
@@ -96,22 +94,10 @@ def _seams(stack: ExitStack, functions: Functions, sagemaker: Any) -> None:
             item["versionId"] = key.version_id
         return event
 
-    @cache
-    def client(region: str, service: str) -> Any:
-        return boto_client_for(region, service)
-
-    def client_once(region: str, service: str, **_credentials: Any) -> Any:
-        return client(region, service)
-
-    stack.enter_context(patch.dict(default_user_config["stepfunctions"], execute_state_machine=True))
     stack.enter_context(patch.object(moto.awslambda.models.LambdaFunction, "invoke", invoke))
     stack.enter_context(patch.object(moto.s3.notifications, "_invoke_awslambda", notify))
     stack.enter_context(patch.object(moto.s3.notifications, "_get_s3_event", versioned_event))
-    stack.enter_context(patch.object(json_path, "parse", cache(json_path.parse)))
-    stack.enter_context(patch.object(AmazonStateLanguageParser, "parse", staticmethod(cache(plain_parse))))
     stack.enter_context(patch.dict(moto.sagemaker.urls.url_paths, {EVERY_PATH: sagemaker.dispatch}))
     stack.enter_context(patch.dict(moto.applicationautoscaling.urls.url_paths, {EVERY_PATH: Scaling.dispatch}))
     stack.enter_context(patch.dict(moto.iam.urls.url_paths, {EVERY_PATH: Roles.dispatch}))
     stack.enter_context(patch.object(FakeEndpointConfig, "validate_instance_type", check_instance_type))
-    for module in (lambda_eval_utils, state_task_service_dynamodb):
-        stack.enter_context(patch.object(module, "boto_client_for", client_once))

@@ -52,11 +52,13 @@ class LostEvent:
         function: the function's short name.
         event: the event's JSON.
         error: the last error as Lambda describes it, JSON.
+        tries: how often it was tried.
     """
 
     function: str
     event: str
     error: str
+    tries: int
 
 
 @dataclass
@@ -69,6 +71,8 @@ class Functions:
         lost: the asynchronous events that were given up, oldest first.
         before: called with a function's short name and event before its handler; raising in it makes the handler
             fail, which is how tests let a function die.
+        retries: called with a function's short name; how often an asynchronous event is tried again.
+        on_lost: called with each event that is given up.
         after: called with a function's short name and the seconds that its handler took.
     """
 
@@ -76,6 +80,8 @@ class Functions:
     config: Config
     lost: list[LostEvent] = field(default_factory=list)
     before: Callable[[str, Any], None] = lambda _name, _event: None
+    retries: Callable[[str], int] = lambda _name: len(RETRY_DELAYS)
+    on_lost: Callable[[LostEvent], None] = lambda _lost: None
     after: Callable[[str, float], None] = lambda _name, _seconds: None
 
     def __post_init__(self) -> None:
@@ -118,7 +124,7 @@ class Functions:
     def deliver(self, name: str, payload: str) -> None:
         """Invoke a function in the background, as `InvocationType: Event` does.
 
-        It is tried three times; then the event is lost, and said so.
+        It is tried three times, or as often as the function asks; then the event is lost, and said so.
         """
         self._deliveries.submit(self._deliver, name, payload)
 
@@ -138,14 +144,17 @@ class Functions:
             self.after(name, time.perf_counter() - started)
 
     def _deliver(self, name: str, payload: str) -> None:
-        for delay in (*RETRY_DELAYS, None):
+        delays = RETRY_DELAYS[: self.retries(name)]
+        for delay in (*delays, None):
             result = self.invoke(name, payload)
             if not result.failed:
                 return
             if delay is not None:
                 time.sleep(delay)
-        logger.error("%s failed three times, its event is lost: %s", self.full_name(name), result.payload)
-        self.lost.append(LostEvent(name, payload, result.payload))
+        lost = LostEvent(name, payload, result.payload, tries=len(delays) + 1)
+        logger.error("%s failed %s times, its event is lost: %s", self.full_name(name), lost.tries, lost.error)
+        self.on_lost(lost)
+        self.lost.append(lost)
 
 
 def _describe(failure: BaseException) -> dict[str, Any]:

@@ -1,15 +1,12 @@
 """The whole system, started and stopped: buckets, table, functions, workflow, endpoint and REST API."""
 
 import importlib
-import io
 import json
 import logging
 import os
-import re
 import socket
 import threading
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,10 +14,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import boto3
 import uvicorn
 from botocore.exceptions import BotoCoreError, ClientError
-from chalice.app import S3EventConfig
 from chalice.config import Config
 from chalice.local import ChaliceRequestHandler, LocalChalice, LocalDevServer, create_local_server
 
@@ -29,25 +24,20 @@ from chalicelib.errors import InvalidRequest
 from chalicelib.inbox import Source
 from chalicelib.settings import Settings
 from chalicelib.store import Record
-from local import CREDENTIALS, HIDDEN, HOST
+from local import CREDENTIALS, HIDDEN, HOST, resources
 from local.emulator import emulator
 from local.endpoint import CAPTURE_INTERVAL, Endpoint
 from local.functions import Functions
 from local.hosting import Hosting
 from local.jobs import Jobs
+from local.resources import TRAINING_PREFIX
 from local.sagemaker import control_plane
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = resources.ROOT
 STAGE = "dev"
-
-MAX_RETRY_SECONDS = 1
-"""The embedded workflow tries again as often as on AWS, but waits at most this long before each try."""
 
 LOCAL_STACK = "LOCAL_STACK"
 """The environment variable that tells a process that it runs beside a system, and at which URL its AWS is."""
-
-TRAINING_PREFIX = "training"
-"""Below which `python -m training` puts everything in the training bucket."""
 
 
 class PortTaken(Exception):
@@ -149,7 +139,7 @@ class Stack(Client):
 
 
 @contextmanager
-def running(ports: Ports | None = None, model_dir: Path = ROOT / "model") -> Iterator[Stack]:
+def running(ports: Ports | None = None, model_dir: Path = ROOT / "model", *, empty: bool = False) -> Iterator[Stack]:
     """Run the system on this machine, on the loopback interface alone.
 
     Credentials and profiles of this machine are hidden while it runs, so that nothing can reach a real account.
@@ -157,6 +147,7 @@ def running(ports: Ports | None = None, model_dir: Path = ROOT / "model") -> Ite
     Args:
         ports: where to listen.
         model_dir: the folder with the model.
+        empty: whether nothing is there yet, no bucket, no table, no function: an account before the first deployment.
 
     Raises:
         PortTaken: a port that was asked for by name is in use.
@@ -188,7 +179,8 @@ def running(ports: Ports | None = None, model_dir: Path = ROOT / "model") -> Ite
         stack.callback(hosting.stop)
         stack.callback(jobs.close)
         training_bucket = settings.inbox_bucket.replace("inbox", "training")
-        training_role = _create_resources(settings, capture_bucket, training_bucket, functions)
+        if not empty:
+            resources.create(settings, capture_bucket, training_bucket, functions)
         stack.enter_context(_serve_endpoint(endpoint, endpoint_socket))
         api_url = stack.enter_context(_serve_api(chalice_app.app, config, api_port))
         yield Stack(
@@ -198,7 +190,7 @@ def running(ports: Ports | None = None, model_dir: Path = ROOT / "model") -> Ite
             endpoint_url=endpoint_url,
             capture_bucket=capture_bucket,
             training_bucket=training_bucket,
-            training_role=training_role,
+            training_role=resources.training_role(functions),
             functions=functions,
             endpoint=endpoint,
         )
@@ -246,18 +238,6 @@ def stage_config() -> Config:
     return Config(chalice_stage=STAGE, config_from_disk=from_disk, default_params={"project_dir": str(ROOT)})
 
 
-def definition(substitutions: Mapping[str, str]) -> str:
-    """`statemachine.json` with its placeholders filled in and its waits cut short: as many retries, within seconds."""
-    text = (ROOT / "statemachine.json").read_text()
-    machine = json.loads(re.sub(r"\$\{(\w+)\}", lambda placeholder: substitutions[placeholder[1]], text))
-    for state in machine["States"].values():
-        for retry in state.get("Retry", []):
-            retry["IntervalSeconds"] = min(retry["IntervalSeconds"], MAX_RETRY_SECONDS)
-            retry["BackoffRate"] = 1.0
-            retry.pop("MaxDelaySeconds", None)
-    return json.dumps(machine)
-
-
 def _listen(ports: Ports) -> tuple[socket.socket, int, int]:
     named = {"--aws-port": ports.aws, "--api-port": ports.api, "--endpoint-port": ports.endpoint}
     sockets = {}
@@ -290,86 +270,6 @@ def _environment(stage: dict[str, str]) -> Iterator[None]:
     """What Lambda sets for a function, with credentials that are none."""
     with patch.dict(os.environ, without_aws(os.environ) | stage | CREDENTIALS, clear=True):
         yield
-
-
-def _create_resources(settings: Settings, capture_bucket: str, training_bucket: str, functions: Functions) -> str:
-    """What `infrastructure/` and `chalice deploy` make on AWS, and what training needs.
-
-    Returns:
-        The ARN of the role that SageMaker works as.
-    """
-    clients: dict[str, Any] = {
-        name: boto3.client(name) for name in ("s3", "dynamodb", "iam", "lambda", "stepfunctions")
-    }
-    for bucket in (settings.inbox_bucket, capture_bucket, training_bucket):
-        clients["s3"].create_bucket(Bucket=bucket)
-    clients["s3"].put_bucket_versioning(Bucket=settings.inbox_bucket, VersioningConfiguration={"Status": "Enabled"})
-    clients["dynamodb"].create_table(
-        TableName=settings.records_table,
-        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    role = clients["iam"].create_role(RoleName="local", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
-    arns = _create_functions(clients["lambda"], functions, role)
-    clients["stepfunctions"].create_state_machine(
-        name=settings.state_machine_arn.rpartition(":")[2],
-        definition=definition(
-            {
-                "SerializeArn": arns["serialize"],
-                "ClassifyArn": arns["classify"],
-                "FilterArn": arns["filter"],
-                "RecordsTable": settings.records_table,
-            }
-        ),
-        roleArn=role,
-    )
-    _add_trigger(clients["s3"], functions, arns)
-    return _create_training_role(clients["iam"], functions.full_name("training"), training_bucket)
-
-
-def _create_training_role(client: Any, name: str, bucket: str) -> str:
-    """The role that docs/training.md tells people to make."""
-    trust, policy = ((ROOT / "training" / f"role-{kind}.json").read_text() for kind in ("trust", "policy"))
-    role: str = client.create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
-    policy = policy.replace("BUCKET", bucket).replace("PREFIX", TRAINING_PREFIX)
-    client.put_role_policy(RoleName=name, PolicyName="training", PolicyDocument=policy)
-    return role
-
-
-def _create_functions(client: Any, functions: Functions, role: str) -> dict[str, str]:
-    package = io.BytesIO()
-    with zipfile.ZipFile(package, "w") as archive:
-        archive.writestr("app.py", "")
-    return {
-        name: client.create_function(
-            FunctionName=functions.full_name(name),
-            Runtime="python3.11",
-            Role=role,
-            Handler=f"app.{name}",
-            Code={"ZipFile": package.getvalue()},
-        )["FunctionArn"]
-        for name in functions.names
-    }
-
-
-def _add_trigger(client: Any, functions: Functions, arns: Mapping[str, str]) -> None:
-    """The notification that `on_s3_event` in `app.py` asks for."""
-    triggers = (source for source in functions.app.event_sources if isinstance(source, S3EventConfig))
-    for trigger in triggers:
-        prefix = {"Name": "prefix", "Value": trigger.prefix}
-        client.put_bucket_notification_configuration(
-            Bucket=trigger.bucket,
-            NotificationConfiguration={
-                "LambdaFunctionConfigurations": [
-                    {
-                        "LambdaFunctionArn": arns[trigger.name],
-                        "Events": trigger.events,
-                        "Filter": {"Key": {"FilterRules": [prefix]}},
-                    }
-                ]
-            },
-        )
 
 
 @contextmanager

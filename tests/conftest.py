@@ -17,6 +17,7 @@ from chalicelib import aws, store
 from chalicelib.errors import RecordNotFound
 from chalicelib.store import Record, Status
 from local.stack import Stack, running
+from tests import calls
 
 NOWHERE = "http://127.0.0.1:1"
 """An address where nothing listens: what a test asks AWS for while no stack runs goes nowhere."""
@@ -53,10 +54,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:.*is not a supported in local mode:UserWarning")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Last comes what looks back at what all others had the functions call."""
+    items.sort(key=lambda item: item.path.name == "test_permissions.py")
+
+
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """The embedded AWS with the app, the workflow and the model, up for all tests that ask for it."""
-    with running() as started:
+    with calls.recorded(), running() as started:
         for service in ("s3", "dynamodb", "stepfunctions"):
             aws.client(service)  # what runs in the background keeps these whatever a test puts in AWS's place
         yield started

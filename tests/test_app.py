@@ -17,7 +17,7 @@ import httpx
 import pytest
 from chalice.test import Client
 
-from chalicelib import aws, inbox, store, workflow
+from chalicelib import aws, inbox, metrics, reconcile, store, workflow
 from chalicelib.errors import InvalidRequest, RecordNotFound, StorageBusy
 from chalicelib.inbox import Source
 from chalicelib.store import Record, Status
@@ -363,3 +363,62 @@ def test_no_log_line_holds_a_picture(
     assert not [chunk for chunk in chunks if chunk in told]
     assert "\\x89PNG" not in told
     assert '"image_data":' not in told
+
+
+def scheduled(detail: dict[str, Any] | None = None) -> dict[str, Any]:
+    """An event of EventBridge."""
+    empty = dict.fromkeys(("version", "id", "account", "region", "time", "source", "detail-type"), "")
+    return empty | {"resources": [], "detail": detail or {}}
+
+
+class TestReconcile:
+    def test_what_it_came_to_is_the_answer(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        outcome = reconcile.Outcome(listed=1000, after=("inbox/key", "version"))
+        monkeypatch.setattr(reconcile, "look_through", lambda *_: outcome)
+        answer = client.lambda_.invoke("reconcile", scheduled({"since": "2099-01-01"})).payload
+        assert (answer["listed"], list(answer["after"])) == (1000, ["inbox/key", "version"])
+
+    def test_the_schedule_asks_for_nothing(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reconcile, "keep_up", lambda *_: reconcile.Outcome(started=7))
+        assert client.lambda_.invoke("reconcile", scheduled()).payload["started"] == 7
+
+    @pytest.mark.parametrize("detail", [{}, {"since": "2099-01-01"}])
+    def test_it_knows_how_much_time_is_left(
+        self, stack: Stack, monkeypatch: pytest.MonkeyPatch, detail: dict[str, str]
+    ) -> None:
+        left: list[float] = []
+
+        def run(*arguments: Any) -> reconcile.Outcome:
+            left.append(arguments[-1]())
+            return reconcile.Outcome()
+
+        for name in ("keep_up", "look_through"):
+            monkeypatch.setattr(reconcile, name, run)
+        stack.functions.invoke("reconcile", json.dumps(scheduled(detail)))
+        assert 800 < left[0] <= 900
+
+
+def test_the_age_of_the_oldest_unfinished_picture_becomes_a_metric(
+    client: Client, stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(reconcile, "oldest_unfinished", lambda _settings: 12.5)
+    client.lambda_.invoke("measure", scheduled())
+    told = json.loads(capsys.readouterr().out)
+    (metric,) = told["_aws"]["CloudWatchMetrics"]
+    assert (metric["Namespace"], metric["Metrics"][0]["Name"]) == (metrics.NAMESPACE, metrics.OLDEST)
+    assert metric["Metrics"][0]["Unit"] == "Seconds"
+    assert [metrics.DIMENSION] in metric["Dimensions"]
+    assert (told[metrics.DIMENSION], told[metrics.OLDEST]) == (stack.settings.records_table, [12.5])
+
+
+def test_an_execution_that_has_ended_without_an_ending_is_told_in_the_log(
+    client: Client, stack: Stack, logged: io.StringIO, plain_bucket: str
+) -> None:
+    record = workflow.take(stack.settings, Source(plain_bucket, f"inbox/{fresh()}", None, "e7a6"))
+    assert record
+    told = scheduled({"name": record.id, "status": "TIMED_OUT", "executionArn": "arn:of:it"})
+    client.lambda_.invoke("on_stopped", told)
+    assert stack.record(Source(plain_bucket, record.s3_key, None, "e7a6")).status is Status.FAILED
+    assert "arn:of:it" in logged.getvalue()
+    client.lambda_.invoke("on_stopped", told)
+    assert logged.getvalue().count("arn:of:it") == 1

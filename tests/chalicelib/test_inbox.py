@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote_plus
+from uuid import uuid4
 
 import pytest
 from botocore.exceptions import ClientError
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from chalicelib import aws, inbox, limits
 from chalicelib.errors import ImageNotFound, ImageTooLarge, InvalidRequest, StorageBusy
 from chalicelib.inbox import MAX_KEY_BYTES, PREFIX, Source, find, read, sources
+from local.stack import Stack
 from tests.conftest import Answer, FakeAws
 
 LONGEST = PREFIX + "é" * ((MAX_KEY_BYTES - len(PREFIX)) // 2)
@@ -307,3 +310,42 @@ def test_a_refused_permission_is_no_missing_picture(fake_aws: FakeAws, act: Call
     fake_aws.refuses_xml("AccessDenied", 403)
     with pytest.raises(ClientError, match=r"403|AccessDenied"):
         act(Source("bucket", "inbox/a.jpg"))
+
+
+class TestListing:
+    @pytest.fixture
+    def bucket(self, stack: Stack) -> str:
+        name = f"listed-{uuid4().hex[:12]}"
+        aws.client("s3").create_bucket(Bucket=name)
+        aws.client("s3").put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        return name
+
+    def test_all_versions_are_listed_with_the_time_that_they_came_in(self, bucket: str) -> None:
+        begun = datetime.now(UTC) - timedelta(seconds=1)  # S3 has whole seconds
+        put_there = {put(bucket, key) for key in ("inbox/a.png", "inbox/a.png", "inbox/b c+%.png")}
+        ((listed, after),) = inbox.versions(bucket)
+        assert ({one.source for one in listed}, after) == (put_there, None)
+        assert all(begun <= one.at <= datetime.now(UTC) for one in listed)
+
+    def test_a_listing_of_several_pages_can_go_on_where_it_stopped(
+        self, bucket: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put_there = {put(bucket, f"inbox/{number}.png") for number in range(5)}
+        plain_list = aws.client("s3").list_object_versions
+        monkeypatch.setattr(
+            aws.client("s3"), "list_object_versions", lambda **asked: plain_list(**asked | {"MaxKeys": 2})
+        )
+        first, after = next(inbox.versions(bucket))
+        rest = [page for page, _ in inbox.versions(bucket, after)]
+        assert [len(page) for page in (first, *rest)] == [2, 2, 1]
+        assert {one.source for page in (first, *rest) for one in page} == put_there
+
+    def test_a_bucket_without_versions_is_listed_by_entity_tags(self, plain_bucket: str) -> None:
+        source = put(plain_bucket, f"inbox/{uuid4()}.png")
+        assert source in {one.source for page, _ in inbox.versions(plain_bucket) for one in page}
+        assert source.version_id is None
+
+    def test_a_listing_that_s3_has_no_time_for_is_busy(self, fake_aws: FakeAws) -> None:
+        fake_aws.refuses_xml("SlowDown", 503)
+        with pytest.raises(StorageBusy):
+            list(inbox.versions("bucket"))

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from chalicelib import aws, images, inbox, steps, workflow
+from chalicelib import aws, images, inbox, steps, store, workflow
 from chalicelib.errors import (
     ImageNotFound,
     InvalidImage,
@@ -21,6 +21,7 @@ from chalicelib.errors import (
 from chalicelib.inbox import MAX_KEY_BYTES, PREFIX
 from chalicelib.settings import DEFAULT_THRESHOLD, Settings
 from chalicelib.steps import State
+from chalicelib.store import Status
 from local import samples
 from local.stack import Stack
 from tests import conftest
@@ -248,3 +249,32 @@ def test_where_nobody_asks_for_anything_the_default_holds() -> None:
 def test_a_state_without_probabilities_is_told_by_name(state: State) -> None:
     with pytest.raises(InvalidInference, match="for 2 classes"):
         steps.decide(SETTINGS, state)
+
+
+class TestOpeningARecord:
+    def test_a_picture_of_a_listing_begins_as_one_that_was_announced(
+        self, stack: Stack, dropped: Callable[..., State]
+    ) -> None:
+        state = dropped(SMALL)
+        etag = aws.client("s3").head_object(Bucket=state["s3_bucket"], Key=state["s3_key"])["ETag"]
+        identity = workflow.identity(inbox.Source(state["s3_bucket"], state["s3_key"], etag=etag.strip('"')))
+        begun = {**state, "etag": etag.strip('"'), "id": identity, "attempt": 1}
+        assert steps.open_record(stack.settings, state | {"etag": etag}) == begun | {"done": False}
+        assert store.get(stack.settings.records_table, identity).status is Status.PENDING
+
+    def test_a_picture_that_has_ended_is_done(self, stack: Stack, dropped: Callable[..., State]) -> None:
+        state = dropped(SMALL)
+        record = workflow.start(stack.settings, inbox.Source(**state_source(state)))
+        assert conftest.wait_for(stack, record.id).status is not Status.FAILED
+        assert steps.open_record(stack.settings, state) == {"done": True}
+
+    def test_a_folder_is_done(self, stack: Stack) -> None:
+        assert steps.open_record(stack.settings, {"s3_bucket": "b", "s3_key": "folder/"}) == {"done": True}
+
+    def test_a_state_without_a_key_is_told(self, stack: Stack) -> None:
+        with pytest.raises(InvalidRequest):
+            steps.open_record(stack.settings, {"s3_bucket": "b"})
+
+
+def state_source(state: State) -> dict[str, str]:
+    return {"bucket": state["s3_bucket"], "key": state["s3_key"]}

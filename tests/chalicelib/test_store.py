@@ -18,6 +18,7 @@ from chalicelib.inbox import Source
 from chalicelib.store import Record, Status
 from local import samples
 from local.endpoint import Fault
+from local.resources import create_table
 from local.stack import Stack
 from tests.conftest import Answer, FakeAws
 
@@ -292,3 +293,103 @@ def test_an_id_longer_than_dynamodb_takes_is_not_found_rather_than_asked_for() -
 def test_a_record_that_was_deleted_meanwhile_is_not_started_again(stack: Stack) -> None:
     with pytest.raises(RecordNotFound):
         store.restart(stack.settings.records_table, pending())
+
+
+def test_a_record_that_is_given_up_has_failed_and_says_why(table: str) -> None:
+    record = store.create(table, pending())
+    assert store.fail(table, record.id, 1, "TIMED_OUT", "It took an hour.")
+    failed = store.get(table, record.id)
+    assert (failed.status, failed.reason) == (Status.FAILED, "It took an hour.")
+    assert failed.updated_at >= record.updated_at
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.PENDING])
+def test_a_record_that_has_ended_is_not_given_up(table: str, status: Status) -> None:
+    record = store.create(table, pending())
+    write(table, record, status)
+    assert not store.fail(table, record.id, 1, "TIMED_OUT", "Late.")
+    assert store.get(table, record.id) == replace(record, status=status)
+
+
+def test_a_record_that_was_started_again_is_not_given_up_for_its_first_attempt(table: str) -> None:
+    record = store.create(table, pending(attempt=2))
+    assert not store.fail(table, record.id, 1, "TIMED_OUT", "Late.")
+    assert store.get(table, record.id) == record
+
+
+def test_no_record_is_made_by_giving_one_up(table: str) -> None:
+    identity = uuid4().hex
+    assert not store.fail(table, identity, 1, "TIMED_OUT", "Late.")
+    assert store.missing(table, [identity]) == {identity}
+
+
+@pytest.fixture
+def own_table(stack: Stack) -> str:
+    """A table that no other test uses."""
+    name = f"records-{uuid4().hex[:12]}"
+    create_table(aws.client("dynamodb"), name)
+    return name
+
+
+def test_those_who_wait_are_told_in_the_order_in_which_they_came(own_table: str) -> None:
+    records = [store.create(own_table, pending(updated_at=store.now(ago=ago))) for ago in (20, 40, 30)]
+    write(own_table, store.create(own_table, pending(updated_at=store.now(ago=50))), Status.REVIEW)
+    assert [one.id for one in store.waiting(own_table, Status.PENDING)] == [records[at].id for at in (1, 2, 0)]
+
+
+def test_those_who_came_later_are_left_out(own_table: str) -> None:
+    record = store.create(own_table, pending(updated_at=store.now(ago=40)))
+    store.create(own_table, pending(updated_at=store.now(ago=20)))
+    assert list(store.waiting(own_table, Status.PENDING, until=store.now(ago=30))) == [record]
+
+
+def test_a_queue_of_several_pages_is_read_to_its_end(own_table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = {store.create(own_table, pending()).id for _ in range(5)}
+    plain_query = aws.client("dynamodb").query
+    monkeypatch.setattr(aws.client("dynamodb"), "query", lambda **asked: plain_query(**asked | {"Limit": 2}))
+    assert {one.id for one in store.waiting(own_table, Status.PENDING)} == records
+
+
+def test_ids_without_a_record_are_found_among_more_than_one_batch(own_table: str) -> None:
+    known = [store.create(own_table, pending()).id for _ in range(store.MAX_BATCH + 5)]
+    unknown = [uuid4().hex for _ in range(3)]
+    assert store.missing(own_table, [*known, *unknown, *unknown]) == set(unknown)
+    assert store.missing(own_table, []) == set()
+
+
+def test_keys_that_dynamodb_had_no_room_for_are_asked_for_again(fake_aws: FakeAws) -> None:
+    table, keys = "records", [{"id": {"S": name}} for name in "ab"]
+    found = [{"id": {"S": "a"}}], [{"id": {"S": "b"}}]
+    first = {"Responses": {table: found[0]}, "UnprocessedKeys": {table: {"Keys": keys[1:]}}}
+    second = {"Responses": {table: found[1]}, "UnprocessedKeys": {}}
+    fake_aws.says(*(Answer(body=json.dumps(one).encode()) for one in (first, second)))
+    assert store.missing(table, ["a", "b"]) == set()
+    assert json.loads(fake_aws.asked[1].body)["RequestItems"][table]["Keys"] == keys[1:]
+
+
+def test_a_table_without_room_for_a_single_key_is_busy(fake_aws: FakeAws) -> None:
+    nothing = {"Responses": {"records": []}, "UnprocessedKeys": {"records": {"Keys": [{"id": {"S": "a"}}]}}}
+    fake_aws.says(Answer(body=json.dumps(nothing).encode()))
+    with pytest.raises(StorageBusy):
+        store.missing("records", ["a"])
+
+
+def test_giving_up_looking_and_queueing_tell_when_dynamodb_is_busy(fake_aws: FakeAws) -> None:
+    fake_aws.refuses("ThrottlingException")
+    for call in (
+        lambda: store.fail("records", "id", 1, "Error", "cause"),
+        lambda: list(store.waiting("records", Status.PENDING)),
+        lambda: store.missing("records", ["id"]),
+    ):
+        with pytest.raises(StorageBusy):
+            call()
+
+
+def test_a_bookmark_is_kept_and_is_no_record(own_table: str) -> None:
+    assert store.bookmark(own_table) == ("", "")
+    store.set_bookmark(own_table, "inbox/été.png", "v1")
+    store.set_bookmark(own_table, "inbox/b.png", "")
+    assert store.bookmark(own_table) == ("inbox/b.png", "")
+    with pytest.raises(RecordNotFound):
+        store.get(own_table, store.BOOKMARK)
+    assert not list(store.waiting(own_table, Status.PENDING))

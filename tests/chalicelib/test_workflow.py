@@ -17,7 +17,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from chalicelib import aws, store, workflow
-from chalicelib.errors import StorageBusy
+from chalicelib.errors import InvalidRequest, StorageBusy
 from chalicelib.inbox import Source
 from chalicelib.store import Record, Status
 from chalicelib.workflow import execution_input, execution_name, identity, start
@@ -250,3 +250,87 @@ def test_a_workflow_that_is_missing_is_not_taken_for_busy(stack: Stack, fake_aws
 def test_aws_out_of_reach_is_busy(stack: Stack) -> None:
     with pytest.raises(StorageBusy, match="Could not open the record"):
         start(stack.settings, ANY_SOURCE)
+
+
+def ending(name: str, status: str = "TIMED_OUT", **more: Any) -> dict[str, Any]:
+    """What Step Functions tells of an execution that has ended badly."""
+    return {"name": name, "status": status, "input": None, "error": None, "cause": None} | more
+
+
+class TestGivingUp:
+    def test_an_execution_that_was_stopped_leaves_a_failed_record(
+        self, stack: Stack, held: threading.Event, ended: Callable[[str], Record]
+    ) -> None:
+        """By the event of Step Functions, the rule, and the function that it names."""
+        source = stack.drop(f"{uuid4()}.png", BICYCLE)
+        while not executions(stack, source):
+            time.sleep(0.01)
+        abort(stack, source, held)
+        record = ended(identity(source))
+        assert (record.status, record.attempt) == (Status.FAILED, 1)
+        assert "ended as ABORTED" in str(record.reason)
+
+    def test_an_ending_that_was_written_stands(self, stack: Stack, ended: Callable[[str], Record]) -> None:
+        record = ended(identity(stack.drop(f"{uuid4()}.png", BICYCLE)))
+        assert not workflow.give_up(stack.settings, ending(record.id, input=execution_input(record)))
+        assert store.get(stack.settings.records_table, record.id) == record
+
+    @pytest.mark.parametrize(
+        ("more", "reason"),
+        [
+            ({}, "ended as TIMED_OUT without writing down why"),
+            ({"error": "States.DataLimitExceeded", "cause": "Too much."}, "Too much."),
+        ],
+    )
+    def test_the_record_says_what_step_functions_says(
+        self, stack: Stack, source: Source, more: dict[str, str], reason: str
+    ) -> None:
+        record = workflow.take(stack.settings, source)
+        assert record
+        assert workflow.give_up(stack.settings, ending(record.id, input=execution_input(record), **more))
+        assert reason in str(store.get(stack.settings.records_table, record.id).reason)
+
+    def test_an_earlier_attempt_does_not_end_a_later_one(self, stack: Stack, source: Source) -> None:
+        first = workflow.take(stack.settings, source)
+        assert first
+        workflow.give_up(stack.settings, ending(first.id))
+        second = workflow.take(stack.settings, source)
+        assert second
+        assert second.attempt == 2
+        assert not workflow.give_up(stack.settings, ending(first.id, input=execution_input(first)))
+        assert workflow.give_up(stack.settings, ending(f"{first.id}-2", input=execution_input(second)))
+
+    def test_an_execution_that_was_started_by_hand_is_known_by_its_name(self, stack: Stack, source: Source) -> None:
+        record = workflow.take(stack.settings, source)
+        assert record
+        given = json.dumps({"s3_bucket": source.bucket, "s3_key": source.key})
+        assert workflow.give_up(stack.settings, ending(record.id, input=given))
+
+    @pytest.mark.parametrize("told", [{}, {"name": "x"}, {"name": "x", "status": "FAILED", "input": "{"}])
+    def test_what_is_no_event_of_an_execution_is_told(self, stack: Stack, told: dict[str, Any]) -> None:
+        with pytest.raises(InvalidRequest):
+            workflow.give_up(stack.settings, told)
+
+
+class TestTaking:
+    def test_a_picture_is_taken_and_nothing_is_started(self, stack: Stack, source: Source) -> None:
+        record = workflow.take(stack.settings, source)
+        assert record
+        assert (record.status, record.attempt, record.etag) == (Status.PENDING, 1, source.etag)
+        assert executions(stack, source) == {}
+        assert workflow.take(stack.settings, source) == record
+
+    def test_a_picture_that_has_failed_is_taken_with_an_attempt_more(self, stack: Stack, source: Source) -> None:
+        record = workflow.take(stack.settings, source)
+        assert record
+        workflow.give_up(stack.settings, ending(record.id))
+        again = workflow.take(stack.settings, source)
+        assert again
+        assert (again.status, again.attempt) == (Status.PENDING, 2)
+
+    def test_a_picture_that_has_ended_is_not_taken(
+        self, stack: Stack, source: Source, ended: Callable[[str], Record]
+    ) -> None:
+        start(stack.settings, source)
+        assert ended(identity(source)).status is Status.ACCEPTED
+        assert workflow.take(stack.settings, source) is None

@@ -124,7 +124,7 @@ def test_up_prints_addresses_that_work_listens_to_this_machine_alone_and_stops_c
             if "Ctrl-C" in line:
                 break
         addresses = dict(re.findall(r"^ +(AWS|REST API|endpoint) +(http\S+)$", printed, re.MULTILINE))
-        bucket = re.findall(r"s3://([a-z-]+)/inbox/", printed)[0]
+        bucket = re.findall(r"s3://([a-z0-9-]+)/inbox/", printed)[0]
         s3 = boto3.client("s3", endpoint_url=addresses["AWS"])
         picture = samples.encode(samples.render(samples.draw_bicycle), "PNG")
         s3.put_object(Bucket=bucket, Key="inbox/photo.png", Body=picture)

@@ -1,7 +1,20 @@
 import pytest
 
+from infrastructure import prices as table
 from training import prices
 from training.errors import InputError
+
+
+def test_the_prices_are_those_of_the_one_table() -> None:
+    assert (prices.AS_OF, prices.REGION, prices.BY_HOUR) == (table.AS_OF, table.REGION, table.BY_HOUR)
+    assert not [name for name, value in vars(prices).items() if isinstance(value, float)]
+
+
+def test_each_line_comes_to_what_was_worked_out_by_hand() -> None:
+    # 60 ms of 2 GB at 0.00002 USD; 60 kB at 0.016 USD a GB; a third more of them at 0.023 USD
+    assert [cost.usd for cost in prices.serverless(2)] == pytest.approx([2.40, 0.96])
+    assert prices.captured(1).usd == pytest.approx(1.84)
+    assert prices.alarms(2).usd == pytest.approx(0.20)
 
 
 def test_an_instance_costs_the_same_for_training_and_for_hosting() -> None:

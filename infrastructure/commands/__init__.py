@@ -1,0 +1,1 @@
+"""The commands of `python -m infrastructure`, one file each: options in, calls, words out."""

@@ -1,0 +1,150 @@
+"""What is left of a stage where `chalice` or CloudFormation have forgotten it: found by its name, and removed."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from infrastructure import aws
+from infrastructure.chalice_config import Stage
+from infrastructure.names import REST, Names
+
+RULES = ("on_stopped", "reconcile", "measure")
+"""The functions that rules of EventBridge call; the name of such a rule ends in `-event`."""
+
+MISSING = (
+    "ResourceNotFoundException",
+    "NotFoundException",
+    "NoSuchEntity",
+    "NoSuchEntityException",
+    "StateMachineDoesNotExist",
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Something that can be removed.
+
+    Attributes:
+        kind: what it is, in words.
+        name: its name.
+        remove: removes it.
+    """
+
+    kind: str
+    name: str
+    remove: Callable[[], object]
+
+
+def find_functions(names: Names, stage: Stage) -> list[Found]:
+    """What `chalice deploy` makes, as far as it is there: in the order in which it is removed.
+
+    Args:
+        names: of the stage.
+        stage: its functions.
+    """
+    return [
+        *_apis(names),
+        *_rules(names),
+        *(one for name in stage.functions for one in _function(names.function(name))),
+        *(one for name in stage.functions for one in _role(f"{names.prefix}-{name}")),
+    ]
+
+
+def find_log_groups(names: Names, stage: Stage) -> list[Found]:
+    """The log groups of functions and state machines: those that came after the stack had gone, too.
+
+    Args:
+        names: of the stage.
+        stage: its functions.
+    """
+    wanted = {names.function_log_group(name) for name in stage.functions}
+    wanted |= {f"/aws/vendedlogs/states/{name}" for name in (names.prefix, names.backfill)}
+    logs = aws.client("logs")
+    pages = logs.get_paginator("describe_log_groups")
+    found = {
+        one["logGroupName"]
+        for beginning in ("/aws/lambda/", "/aws/vendedlogs/states/")
+        for page in pages.paginate(logGroupNamePrefix=f"{beginning}{names.prefix}")
+        for one in page["logGroups"]
+    }
+    return [
+        Found("log group", name, partial(logs.delete_log_group, logGroupName=name)) for name in sorted(wanted & found)
+    ]
+
+
+def apis(names: Names) -> Iterator[str]:
+    """The ids of REST APIs that may call the function behind the routes: their name does not tell the stage.
+
+    Args:
+        names: of the stage.
+    """
+    policy = _asked(aws.client("lambda").get_policy, FunctionName=names.function(REST))
+    for statement in json.loads(policy["Policy"])["Statement"] if policy else ():
+        for source in statement.get("Condition", {}).get("ArnLike", {}).values():
+            identity = source.split(":")[5].split("/")[0]
+            if ":execute-api:" in source and _asked(aws.client("apigateway").get_rest_api, restApiId=identity):
+                yield identity
+
+
+def rule(names: Names, function: str) -> str:
+    """The name that Chalice gives a rule.
+
+    Args:
+        names: of the stage.
+        function: the short name of the function that it calls.
+    """
+    return f"{names.function(function)}-event"
+
+
+def _apis(names: Names) -> Iterator[Found]:
+    for identity in apis(names):
+        yield Found("REST API", identity, partial(aws.client("apigateway").delete_rest_api, restApiId=identity))
+
+
+def _rules(names: Names) -> Iterator[Found]:
+    events = aws.client("events")
+    for name in (rule(names, one) for one in RULES):
+        if _asked(events.describe_rule, Name=name):
+            yield Found("rule", name, partial(_remove_rule, name))
+
+
+def _remove_rule(name: str) -> None:
+    events = aws.client("events")
+    targets = [one["Id"] for one in events.list_targets_by_rule(Rule=name)["Targets"]]
+    if targets:
+        events.remove_targets(Rule=name, Ids=targets)
+    events.delete_rule(Name=name)
+
+
+def _function(name: str) -> Iterator[Found]:
+    client = aws.client("lambda")
+    if _asked(client.get_function_configuration, FunctionName=name):
+        yield Found("function", name, partial(client.delete_function, FunctionName=name))
+
+
+def _role(name: str) -> Iterator[Found]:
+    if _asked(aws.client("iam").get_role, RoleName=name):
+        yield Found("role", name, partial(_remove_role, name))
+
+
+def _remove_role(name: str) -> None:
+    iam = aws.client("iam")
+    for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
+        iam.delete_role_policy(RoleName=name, PolicyName=policy)
+    for policy in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]:
+        iam.detach_role_policy(RoleName=name, PolicyArn=policy["PolicyArn"])
+    iam.delete_role(RoleName=name)
+
+
+def _asked(call: Callable[..., Any], **parameters: str) -> Any:
+    """The answer to a question about one thing; None if it is not there."""
+    try:
+        return call(**parameters)
+    except ClientError as error:
+        if aws.error_code(error) in MISSING:
+            return None
+        raise
