@@ -191,7 +191,7 @@ def warnings(arriving: Traffic, stage: Stage) -> list[str]:
     days = math.floor(traffic.kept_in_time(arriving, stage))
     ways = []
     if days >= window:
-        ways.append(f"keep pictures for {days} days at most (the stack's parameter `PictureDays`)")
+        ways.append(f"keep pictures for {days} days at most (`up --picture-days`)")
     if by_hand <= window * 24:
         ways.append(
             f"run `python -m infrastructure reconcile --since {window + 1}` once a week, which takes about {by_hand} "
@@ -214,7 +214,7 @@ def _lever(part: str, arriving: Traffic, endpoint: Instances | Serverless, serve
             "million. Pictures that can wait are cheaper by `python -m infrastructure backfill`."
         ),
         "S3, pictures kept": (
-            "Each day that they are kept for less (the stack's parameter `PictureDays`) saves "
+            "Each day that they are kept for less (`up --picture-days`) saves "
             f"{_stored(arriving, arriving.pictures / DAYS):,.2f} USD a month; smaller pictures save in proportion."
         ),
         "CloudWatch, alarms": "That is what being told costs; it does not grow with the pictures.",

@@ -10,6 +10,8 @@ import pytest
 
 from chalicelib.settings import Settings
 from chalicelib.store import Status
+from infrastructure.cli import COMMANDS as INFRASTRUCTURE
+from infrastructure.cli import main as main_of_infrastructure
 from local.cli import main
 from local.stack import ROOT, Stack
 from training.cli import COMMANDS
@@ -43,6 +45,32 @@ def test_every_command_of_training_has_a_chapter_with_all_of_its_options(name: s
     options = {option for one in parameters for option in (*one.opts, *one.secondary_opts) if option.startswith("--")}
     assert documented | EVERYWHERE >= options
     assert documented <= options
+
+
+@pytest.mark.parametrize("name", INFRASTRUCTURE)
+def test_every_command_of_infrastructure_is_documented_with_all_of_its_options(name: str) -> None:
+    assert re.search(rf"^\| `python -m infrastructure {name}[` ]", OPERATIONS, re.MULTILINE)
+    rows = re.findall(r"^\| (`--.*?`) \|", OPERATIONS, re.MULTILINE)
+    documented = {option for row in rows for option in re.findall(r"`(--[a-z0-9-]+)", row)}
+    command = main_of_infrastructure.get_command(click.Context(main_of_infrastructure), name)
+    assert command
+    assert command.help
+    options = {option for one in command.params for option in one.opts if option.startswith("--")}
+    assert options <= documented
+
+
+def test_every_alarm_is_explained() -> None:
+    template = (ROOT / "infrastructure" / "template.yaml").read_text()
+    alarms = re.findall(r"AlarmName: !Sub scones-unlimited-\$\{Stage\}-(\S+)", template)
+    explained = re.findall(r"^\| `([a-z_-]+)` \| .* \| .* \| .* \|$", OPERATIONS, re.MULTILINE)
+    assert set(alarms) <= set(explained)
+
+
+def test_every_module_of_infrastructure_is_on_the_map() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    for module in (ROOT / "infrastructure").glob("[a-z]*.*"):
+        if module.suffix in (".py", ".json", ".yaml") and module.name not in ("cli.py", "deployer-policy.json"):
+            assert f"`{module.name}`" in page, module.name
 
 
 def test_the_policy_of_sagemakers_role_names_every_folder_that_training_writes_and_no_action_by_a_star() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from infrastructure import chalice, console, doctor, options
+from infrastructure import chalice, chalice_config, console, doctor, options
 from infrastructure.commands import up
 from infrastructure.commands.up import Wish
 from infrastructure.errors import Unhealthy
@@ -14,6 +14,7 @@ from infrastructure.errors import Unhealthy
 @options.stage
 @up.alarm_email
 @up.endpoint_name
+@up.picture_days
 @up.delete_content
 @options.chalice
 @options.yes
@@ -22,6 +23,7 @@ def command(
     stage: str,
     alarm_email: str | None,
     endpoint_name: str | None,
+    picture_days: int | None,
     delete_content: bool,  # noqa: FBT001 - click passes options by name
     folder: Path,
     yes: bool,  # noqa: FBT001
@@ -33,10 +35,12 @@ def command(
     made by `python -m training deploy`, before or after. Exit code 1 says that something failed, or that the doctor
     found what has to be mended. It can be run again at any time.
     """
+    chalice_config.read(folder, stage)
     chalice.check_python()
     chalice.check(folder)
     names = options.names(stage, folder)
-    done = up.bring_up(names, folder, Wish(alarm_email, endpoint_name, delete_content, yes, quiet=as_json))
+    wish = Wish(alarm_email, endpoint_name, picture_days, delete_content, yes, quiet=as_json)
+    done = up.bring_up(names, folder, wish)
     chalice.deploy(names, folder)
     findings = doctor.examine(names, folder, live=False, before=False)
     if as_json:

@@ -18,6 +18,11 @@ alarm_email = click.option(
 endpoint_name = click.option(
     "--endpoint-name", help="The endpoint that is watched. Default: ENDPOINT_NAME of the stage."
 )
+picture_days = click.option(
+    "--picture-days",
+    type=click.IntRange(4, 36500),
+    help="Days that pictures stay in the inbox. Default: as many as now, at first 365.",
+)
 delete_content = click.option(
     "--delete-content",
     is_flag=True,
@@ -32,6 +37,7 @@ class Wish:
     Attributes:
         alarm_email: who is told of alarms; None for who is told now.
         endpoint_name: the endpoint that is watched; None for the one that the stage names.
+        picture_days: how long pictures are kept; None for as long as now.
         delete_content: whether content may be lost.
         yes: whether all the rest is agreed to.
         quiet: whether no table is printed.
@@ -39,6 +45,7 @@ class Wish:
 
     alarm_email: str | None
     endpoint_name: str | None
+    picture_days: int | None
     delete_content: bool
     yes: bool
     quiet: bool
@@ -48,6 +55,7 @@ class Wish:
 @options.stage
 @alarm_email
 @endpoint_name
+@picture_days
 @delete_content
 @options.chalice
 @options.yes
@@ -56,6 +64,7 @@ def command(
     stage: str,
     alarm_email: str | None,
     endpoint_name: str | None,
+    picture_days: int | None,
     delete_content: bool,  # noqa: FBT001 - click passes options by name
     folder: Path,
     yes: bool,  # noqa: FBT001
@@ -68,7 +77,7 @@ def command(
     stays.
     """
     names = options.names(stage, folder)
-    done = bring_up(names, folder, Wish(alarm_email, endpoint_name, delete_content, yes, quiet=as_json))
+    done = bring_up(names, folder, Wish(alarm_email, endpoint_name, picture_days, delete_content, yes, quiet=as_json))
     if as_json:
         console.print_json(done)
 
@@ -91,6 +100,8 @@ def bring_up(names: Names, folder: Path, wish: Wish) -> dict[str, Any]:
     """
     watched = wish.endpoint_name or chalice_config.read(folder, names.stage).variables.get(chalice_config.ENDPOINT)
     parameters = {"Stage": names.stage, "EndpointName": watched, "AlarmEmail": wish.alarm_email}
+    if wish.picture_days is not None:
+        parameters["PictureDays"] = str(wish.picture_days)
     planned = stack.plan(
         names, {key: value for key, value in parameters.items() if value is not None}, console.messages.print
     )

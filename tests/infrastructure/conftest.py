@@ -114,12 +114,6 @@ def chalice(project: Path) -> Path:
     return project / ".chalice"
 
 
-def open_to_plain_http(*buckets: str) -> None:
-    """Take away the policies that ask for TLS, which the embedded AWS does not speak."""
-    for bucket in buckets:
-        boto3.client("s3").delete_bucket_policy(Bucket=bucket)
-
-
 @pytest.fixture
 def deploying(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chalice is run by a Python that Lambda has, if this machine has one."""

@@ -12,7 +12,6 @@ import pytest
 from infrastructure.names import Names
 from infrastructure.template import TEMPLATE
 from tests.infrastructure.commands import run, run_well
-from tests.infrastructure.conftest import open_to_plain_http
 from tests.infrastructure.inventory import everything
 from tests.infrastructure.permissions import SITE, allowed, needed, record_here
 
@@ -80,7 +79,6 @@ def life(
 
 def drop() -> None:
     """Put a picture into the inbox, for `down` to delete."""
-    open_to_plain_http(NAMES.inbox_bucket)
     boto3.client("s3").put_object(Bucket=NAMES.inbox_bucket, Key="a.png", Body=b"")
 
 

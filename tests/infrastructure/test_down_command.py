@@ -9,7 +9,6 @@ from infrastructure import chalice as deployment
 from infrastructure import content, stack
 from infrastructure.names import Names
 from tests.infrastructure.commands import run, run_well
-from tests.infrastructure.conftest import open_to_plain_http
 from tests.infrastructure.inventory import everything
 
 NAMES = Names("dev", "123456789012", "us-east-1")
@@ -17,7 +16,6 @@ NAMES = Names("dev", "123456789012", "us-east-1")
 
 def fill(names: Names) -> None:
     """Two versions of a picture, one that is deleted, and two records."""
-    open_to_plain_http(names.inbox_bucket)
     s3 = boto3.client("s3")
     for body in (b"1", b"2"):
         s3.put_object(Bucket=names.inbox_bucket, Key="a.png", Body=body)
@@ -149,7 +147,6 @@ def test_what_was_removed_is_told_to_machines(made: Names, chalice: Path) -> Non
 def test_more_than_a_page_of_objects_is_counted_and_deleted_and_counting_ends_somewhere(
     made: Names, chalice: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    open_to_plain_http(NAMES.training_bucket)
     s3 = boto3.client("s3")
     for number in range(1005):
         s3.put_object(Bucket=NAMES.training_bucket, Key=str(number), Body=b"")

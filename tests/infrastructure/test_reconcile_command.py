@@ -13,7 +13,7 @@ from infrastructure.commands import reconcile
 from infrastructure.errors import InputError
 from infrastructure.names import Names
 from tests.infrastructure.commands import run, run_well
-from tests.infrastructure.conftest import forget_clients, open_to_plain_http
+from tests.infrastructure.conftest import forget_clients
 from tests.training.recorder import Recorder
 
 NOTHING = {"listed": 0, "started": 0, "given_up": 0, "failed": 0, "after": None}
@@ -54,7 +54,6 @@ def record(names: Names, count: int) -> list[str]:
 
 def test_a_picture_that_nobody_told_of_is_found_and_classified(deployed: Names, chalice: Path) -> None:
     s3 = boto3.client("s3")
-    open_to_plain_http(deployed.inbox_bucket)
     s3.put_bucket_notification_configuration(Bucket=deployed.inbox_bucket, NotificationConfiguration={})
     s3.put_object(Bucket=deployed.inbox_bucket, Key="inbox/lost.png", Body=b"no picture")
     time.sleep(2.1)  # the function of `empty_account` takes pictures for lost after a second; S3 tells whole ones

@@ -63,6 +63,20 @@ def test_the_first_time_everything_is_shown_made_and_written_down(account: dict[
     assert written["prod"] == json.loads((ROOT / ".chalice" / "config.json").read_text())["stages"]["prod"]
 
 
+def test_how_long_pictures_stay_is_said_once_and_kept(account: dict[str, str], chalice: Path) -> None:
+    def days() -> str:
+        (stack,) = boto3.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
+        return str(next(one["ParameterValue"] for one in stack["Parameters"] if one["ParameterKey"] == "PictureDays"))
+
+    run_well("up", "--yes", "--chalice", chalice)
+    assert days() == "365"
+    run_well("up", "--yes", "--picture-days", "30", "--chalice", chalice)
+    assert days() == "30"
+    run_well("up", "--yes", "--alarm-email", "a@example.com", "--chalice", chalice)
+    assert days() == "30"
+    assert run("up", "--picture-days", "3", "--chalice", chalice).exit_code == 2
+
+
 def test_the_second_time_nothing_is_done_and_nobody_is_asked(account: dict[str, str], chalice: Path) -> None:
     first = run_well("up", "--yes", "--json", "--chalice", chalice)
     again = run_well("up", "--chalice", chalice)
@@ -144,7 +158,7 @@ def test_a_stage_that_is_not_there_is_told_before_aws_is_asked(chalice: Path) ->
         assert "has no stage test; it has: dev, prod." in done.output
 
 
-@pytest.mark.parametrize("command", ["up", "deploy", "down", "status", "reconcile"])
+@pytest.mark.parametrize("command", ["up", "down", "status", "reconcile"])
 @pytest.mark.parametrize("missing", ["credentials", "region"])
 def test_without_credentials_or_region_every_command_says_what_to_do(chalice: Path, command: str, missing: str) -> None:
     before = sorted(path.name for path in chalice.iterdir())
