@@ -67,12 +67,12 @@ def test_registry_and_data_go_where_they_are_asked_to_and_strangers_stay(deploye
 
 def test_every_version_of_every_object_goes(deployed: Project, stack: Stack) -> None:
     s3, bucket = boto3.client("s3"), stack.training_bucket
-    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
     for body in (b"1", b"2"):
         s3.put_object(Bucket=bucket, Key="training/data/a.png", Body=body)
     s3.delete_object(Bucket=bucket, Key="training/data/a.png")
     run_well("teardown", "--data", "--yes")
-    found = s3.list_object_versions(Bucket=bucket, Prefix="training/")
+    found = s3.list_object_versions(Bucket=bucket, Prefix="training/data/")
     assert not found.get("Versions")
     assert not found.get("DeleteMarkers")
 
