@@ -170,7 +170,8 @@ def running(ports: Ports | None = None, model_dir: Path = ROOT / "model", *, emp
         capture_bucket = settings.inbox_bucket.replace("inbox", "capture")
 
         def write_capture(key: str, data: bytes) -> None:
-            aws.client("s3").put_object(Bucket=capture_bucket, Key=key, Body=data)
+            if not empty:  # the bucket for it is one of this machine alone
+                aws.client("s3").put_object(Bucket=capture_bucket, Key=key, Body=data)
 
         endpoint = Endpoint(settings.endpoint_name, model_dir, write_capture)
         hosting, jobs = Hosting(endpoint), Jobs()

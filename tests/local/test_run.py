@@ -108,6 +108,26 @@ class TestRun:
         assert "Traceback" not in errors
 
 
+class TestEmpty:
+    def test_an_account_before_the_first_deployment_has_nothing_and_its_endpoint_answers(self, tmp_path: Path) -> None:
+        samples.write(tmp_path)
+        look = tmp_path / "look.py"
+        look.write_text(
+            "import boto3\n"
+            "assert boto3.client('s3').list_buckets()['Buckets'] == []\n"
+            "assert boto3.client('dynamodb').list_tables()['TableNames'] == []\n"
+            "assert boto3.client('lambda').list_functions()['Functions'] == []\n"
+            "assert boto3.client('stepfunctions').list_state_machines()['stateMachines'] == []\n"
+            "asked = {'EndpointName': 'scones-unlimited-dev', 'ContentType': 'image/png'}\n"
+            f"picture = open({str(tmp_path / 'bicycle.png')!r}, 'rb').read()\n"
+            "print(boto3.client('sagemaker-runtime').invoke_endpoint(Body=picture, **asked)['Body'].read().decode())\n"
+        )
+        done = run("run", "--empty", "python", look)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["labels"] == ["bicycle", "motorcycle"]
+        assert "lost" not in done.stderr
+
+
 class TestClassify:
     def test_within_run_it_uses_what_runs(self, tmp_path: Path) -> None:
         samples.write(tmp_path)
