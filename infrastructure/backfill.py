@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from infrastructure import aws
+from commandline import aws
 from infrastructure.bucket_policy import Access
 from infrastructure.errors import AccountError, InfrastructureError, InputError
 from infrastructure.names import Names

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from botocore.exceptions import ClientError
 
-from infrastructure import aws, deployed, prices, traffic
+from commandline import aws
+from infrastructure import deployed, prices, traffic
 from infrastructure.errors import InputError
 
 PICTURE_SECONDS = 0.5

@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from infrastructure import aws
+from commandline import aws
 from infrastructure.names import Names
 
 Json = dict[str, Any]

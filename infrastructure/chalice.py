@@ -11,7 +11,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from infrastructure import aws, chalice_config, console, leftovers
+from commandline import aws, console
+from infrastructure import chalice_config, leftovers
 from infrastructure.chalice_config import Stage
 from infrastructure.errors import ChaliceFailed, InputError
 from infrastructure.names import Names

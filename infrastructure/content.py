@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from infrastructure import aws
+from commandline import aws
 from infrastructure.errors import InfrastructureError
 from infrastructure.names import Names
 

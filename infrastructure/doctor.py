@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.table import Column, Table
 from rich.text import Text
 
-from infrastructure import aws, console
+from commandline import aws, console
 from infrastructure.checks import account, endpoint, functions, inbox, roles, signals, storage, workflow
 from infrastructure.checks.common import Check, Finding, NotThere, Severity, Site, problem, warning
 from infrastructure.checks.live import live as live_check

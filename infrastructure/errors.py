@@ -12,21 +12,19 @@
 Every message says in plain words what is wrong and what to do about it.
 """
 
+from commandline.errors import AccountError, Declined, InputError
+from commandline.errors import CommandError as InfrastructureError
 
-class InfrastructureError(Exception):
-    """Something failed."""
-
-    exit_code = 1
-
-
-class InputError(InfrastructureError):
-    """What the caller gave has to change."""
-
-    exit_code = 2
-
-
-class AccountError(InputError):
-    """No credentials, no region, no permission."""
+__all__ = [
+    "AccountError",
+    "ChaliceFailed",
+    "Declined",
+    "InfrastructureError",
+    "InputError",
+    "NotEmpty",
+    "StackFailed",
+    "Unhealthy",
+]
 
 
 class StackFailed(InfrastructureError):
@@ -43,7 +41,3 @@ class NotEmpty(InfrastructureError):
 
 class Unhealthy(InfrastructureError):
     """The doctor found something that has to be mended."""
-
-
-class Declined(InfrastructureError):
-    """The question was answered with no."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from infrastructure import aws
+from commandline import aws
 from infrastructure.chalice_config import Stage
 from infrastructure.names import REST, Names
 

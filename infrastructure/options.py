@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from infrastructure import aws, chalice_config
+from commandline import aws
+from infrastructure import chalice_config
 from infrastructure.names import Names
 
 stage = click.option("--stage", default="dev", help="A stage of .chalice/config.json.")

@@ -12,7 +12,8 @@ from botocore.exceptions import ClientError
 from rich.markup import escape
 from rich.table import Column, Table
 
-from infrastructure import aws, console, template
+from commandline import aws, console
+from infrastructure import template
 from infrastructure.errors import StackFailed
 from infrastructure.names import APP, Names
 from infrastructure.template import MAX_TEMPLATE_BYTES as MAX_TEMPLATE_BYTES

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from infrastructure import aws, backfill
+from commandline import aws
+from infrastructure import backfill
 from infrastructure.errors import InfrastructureError
 from infrastructure.names import Names
 

@@ -35,7 +35,7 @@ FUNCTIONS = {
 }
 
 LAMBDA_LIBRARIES = {"PIL", "aws_lambda_powertools", "boto3", "botocore"}
-OURS = {"app", "benchmarks", "chalicelib", "infrastructure", "local", "tests", "training"}
+OURS = {"app", "benchmarks", "chalicelib", "commandline", "infrastructure", "local", "tests", "training"}
 NEVER_PACKAGED = {"boto3", "chalice", "moto", "numpy", "sagemaker"}
 
 EACH_FUNCTION = [(stage, function) for stage in STAGES for function in sorted(FUNCTIONS)]

@@ -15,17 +15,22 @@
 Every message says in plain words what is wrong and what to do about it.
 """
 
+from commandline.errors import AccountError, Declined, InputError
+from commandline.errors import CommandError as TrainingError
 
-class TrainingError(Exception):
-    """Something failed."""
-
-    exit_code = 1
-
-
-class InputError(TrainingError):
-    """What the caller gave has to change."""
-
-    exit_code = 2
+__all__ = [
+    "AccountError",
+    "ArchiveError",
+    "Declined",
+    "DriftFound",
+    "EndpointFailed",
+    "FloorMissed",
+    "InputError",
+    "JobFailed",
+    "ModelError",
+    "PicturesError",
+    "TrainingError",
+]
 
 
 class ArchiveError(InputError):
@@ -38,10 +43,6 @@ class PicturesError(InputError):
 
 class ModelError(InputError):
     """No model that can be used, or one that does not belong to its evaluation."""
-
-
-class AccountError(InputError):
-    """No credentials, no region, no permission, or a bucket of somebody else's."""
 
 
 class FloorMissed(TrainingError):
@@ -58,7 +59,3 @@ class EndpointFailed(TrainingError):
 
 class DriftFound(TrainingError):
     """What the endpoint sees has drifted away from what it was evaluated on."""
-
-
-class Declined(TrainingError):
-    """The question was answered with no."""

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from botocore.exceptions import ClientError
 
-from infrastructure import aws, backfill, chalice, machine, template
+from commandline import aws
+from infrastructure import backfill, chalice, machine, template
 from infrastructure.checks.common import (
     INSTALL,
     Finding,

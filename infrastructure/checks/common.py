@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from infrastructure import aws
+from commandline import aws
 from infrastructure.errors import InputError
 from infrastructure.names import Names
 

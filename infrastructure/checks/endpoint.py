@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from infrastructure import aws
+from commandline import aws
 from infrastructure.checks.common import Finding, Json, Site, fine, found, problem
 
 WAITING = ("Creating", "Updating", "SystemUpdating", "RollingBack")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from infrastructure import aws
+from commandline import aws
 from infrastructure.chalice import AMAZON_LINUX_2023, ASYNCHRONOUS
 from infrastructure.checks.common import (
     INSTALL,

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from infrastructure import aws
+from commandline import aws
 from infrastructure.checks.common import Finding, Json, NotThere, Site, enumerated, found, problem, warning
 from infrastructure.checks.functions import allows, condition, policy_of
 from infrastructure.checks.workflow import machine_arns

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import uuid4
 
-from infrastructure import aws
+from commandline import aws
 from infrastructure.checks.common import Finding, Json, Site, fine, found, problem
 from infrastructure.names import INBOX_PREFIX
 

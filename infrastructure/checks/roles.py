@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from infrastructure import aws
+from commandline import aws
 from infrastructure.backfill import RESULTS
 from infrastructure.checks.common import (
     Finding,

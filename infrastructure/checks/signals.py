@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from infrastructure import aws
+from commandline import aws
 from infrastructure.checks.common import Finding, NotThere, Site, enumerated, found, pages, problem, warning
 from infrastructure.checks.storage import INDEX
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 
-from infrastructure import aws
+from commandline import aws
 from infrastructure.checks.common import Finding, Json, Site, as_list, found, problem, warning
 
 INDEX = "by_status"

@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from infrastructure import aws, backfill, stack
+from commandline import aws
+from infrastructure import backfill, stack
 from infrastructure.checks.common import Finding, Json, Site, found, pages, problem, warning
 
 ACTION = re.compile(r"arn:aws:states:::([\w-]+:\w+)")

@@ -9,12 +9,12 @@ from typing import Any
 import click
 from rich.table import Column, Table
 
+from commandline import console
 from infrastructure import (
     backfill,
     backfill_estimate,
     bucket_policy,
     chalice_config,
-    console,
     deployed,
     options,
     prices,

@@ -10,7 +10,8 @@ import click
 from rich import box
 from rich.table import Table
 
-from infrastructure import console, cost, deployed, options, prices, traffic
+from commandline import console
+from infrastructure import cost, deployed, options, prices, traffic
 from infrastructure.cost import Instances, Part, Serverless
 from infrastructure.errors import InputError
 from infrastructure.stack import TEMPLATE

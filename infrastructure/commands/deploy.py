@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from infrastructure import chalice, chalice_config, console, doctor, options
+from commandline import console
+from infrastructure import chalice, chalice_config, doctor, options
 from infrastructure.commands import up
 from infrastructure.commands.up import Wish
 from infrastructure.errors import Unhealthy

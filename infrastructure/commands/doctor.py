@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from infrastructure import console, doctor, options
+from commandline import console
+from infrastructure import doctor, options
 from infrastructure.errors import Unhealthy
 
 

@@ -9,7 +9,8 @@ import click
 from botocore.exceptions import ClientError
 from rich.table import Column, Table
 
-from infrastructure import aws, chalice, chalice_config, console, content, leftovers, options, stack
+from commandline import aws, console
+from infrastructure import chalice, chalice_config, content, leftovers, options, stack
 from infrastructure.chalice_config import Stage
 from infrastructure.content import Holder
 from infrastructure.errors import ChaliceFailed, NotEmpty

@@ -12,7 +12,8 @@ import boto3
 import click
 from botocore.config import Config
 
-from infrastructure import console, options
+from commandline import console
+from infrastructure import options
 from infrastructure.errors import InfrastructureError, InputError
 from infrastructure.names import Names
 

@@ -10,7 +10,8 @@ import click
 from botocore.exceptions import ClientError
 from rich.table import Column, Table
 
-from infrastructure import aws, chalice_config, console, options, stack
+from commandline import aws, console
+from infrastructure import chalice_config, options, stack
 from infrastructure.chalice_config import Stage
 from infrastructure.names import Names
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from infrastructure import chalice_config, console, options, stack
+from commandline import console
+from infrastructure import chalice_config, options, stack
 from infrastructure.errors import Declined, NotEmpty
 from infrastructure.names import Names
 from infrastructure.stack import Plan

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from infrastructure import aws
+from commandline import aws
 
 Json = dict[str, Any]
 

@@ -12,8 +12,9 @@ from urllib.request import Request, urlopen
 import boto3
 import pytest
 
-from infrastructure import aws, options, stack
+from commandline import aws
 from infrastructure import chalice as deployment
+from infrastructure import options, stack
 from infrastructure import template as rendering
 from infrastructure.names import Names
 from local.stack import ROOT

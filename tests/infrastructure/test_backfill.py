@@ -18,7 +18,8 @@ from click.testing import Result
 from chalicelib import store, workflow
 from chalicelib.inbox import Source
 from chalicelib.store import Record, Status
-from infrastructure import aws, backfill
+from commandline import aws
+from infrastructure import backfill
 from infrastructure.backfill import Place, Run, State
 from infrastructure.commands import backfill as command
 from infrastructure.errors import InfrastructureError

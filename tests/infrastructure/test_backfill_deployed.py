@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure import aws
+from commandline import aws
 from infrastructure.commands import backfill as command
 from infrastructure.names import Names
 from local import samples

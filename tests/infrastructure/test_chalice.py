@@ -6,9 +6,9 @@ from typing import Any
 import boto3
 import pytest
 
+from commandline.aws import plain_errors
 from infrastructure import chalice as deployment
 from infrastructure import chalice_config, options
-from infrastructure.aws import plain_errors
 from infrastructure.errors import ChaliceFailed, InfrastructureError, InputError
 from infrastructure.names import Names
 from tests.infrastructure.commands import run

@@ -55,7 +55,7 @@ deploying = pytest.mark.skipif(
 PACKAGED = ("app.py", "chalicelib", "requirements.txt", ".chalice")
 """What of the project `chalice` needs; nothing else is there to be packaged by mistake but what `decoys` adds."""
 
-DECOYS = ("infrastructure", "local", "model", "tests", "training")
+DECOYS = ("commandline", "infrastructure", "local", "model", "tests", "training")
 """Folders beside `chalicelib/` that have no business in a function."""
 
 PATIENCE = 30.0

@@ -207,7 +207,7 @@ def test_sdk_is_not_imported_before_it_is_needed() -> None:
 
 
 def test_sdk_is_imported_by_one_module_alone() -> None:
-    folders = ("chalicelib", "infrastructure", "local", "training")
+    folders = ("chalicelib", "commandline", "infrastructure", "local", "training")
     paths = [path for folder in folders for path in (ROOT / folder).rglob("*.py")] + [ROOT / "app.py"]
     assert [path for path in paths if "sagemaker" in imported(path)] == [ROOT / "training" / "job.py"]
 

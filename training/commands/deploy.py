@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 from rich.table import Column, Table
 
-from training import aws, chalice_config, console, deploy, endpoint, options, predict, prices, registry, trial
+from commandline import console
+from training import aws, chalice_config, deploy, endpoint, options, predict, prices, registry, trial
 from training.deploy import Capture, Instances, Plan, Serverless
 from training.errors import InputError
 from training.layout import DATA, S3_CAPTURE

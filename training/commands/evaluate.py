@@ -7,7 +7,8 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from training import console, disk, evaluation_report, model_archive, options, predict, report
+from commandline import console
+from training import disk, evaluation_report, model_archive, options, predict, report
 from training.errors import FloorMissed, InputError, PicturesError
 from training.evaluate import Json, Subject, Wishes, judge, to_json
 from training.layout import EVALUATION, METRICS_FILE, MODEL, REPORT_FILE, Manifest

@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from chalicelib.settings import DEFAULT_THRESHOLD
-from training import capture, console, disk, drift, monitor, monitor_report, options
+from commandline import console
+from training import capture, disk, drift, monitor, monitor_report, options
 from training.aws import Place
 from training.errors import DriftFound, InputError
 from training.layout import APP, EVALUATION, METRICS_FILE, MONITORING, REPORT_FILE

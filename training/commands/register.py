@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from training import aws, console, job, model_archive, options, registry
+from commandline import console
+from training import aws, job, model_archive, options, registry
 from training.errors import InputError, ModelError
 from training.fit import Files
 from training.layout import EVALUATION, MODEL, TrainingRecord

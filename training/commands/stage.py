@@ -8,7 +8,8 @@ import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from training import archive, console, options
+from commandline import console
+from training import archive, options
 from training.errors import InputError
 from training.layout import DATA, MANIFEST_FILE, SPLITS, Manifest
 from training.pictures import Source, from_archive, from_folder

@@ -3,7 +3,8 @@
 import click
 from rich.table import Column, Table
 
-from training import console, options, teardown
+from commandline import console
+from training import options, teardown
 from training.layout import S3_FOLDERS
 
 

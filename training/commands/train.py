@@ -7,7 +7,8 @@ import click
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from training import console, job, model_archive, options, outcome
+from commandline import console
+from training import job, model_archive, options, outcome
 from training.aws import region
 from training.errors import InputError
 from training.fit import Advance, Files, check_pictures, fit

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from training import console, options
+from commandline import console
+from training import options
 from training.aws import Place
 from training.upload import upload
 

@@ -20,7 +20,7 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
-from infrastructure.errors import AccountError, InfrastructureError
+from commandline.errors import AccountError, CommandError
 
 CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 5})
 DENIED = ("AccessDenied", "AccessDeniedException", "403", "Forbidden", "UnauthorizedOperation")
@@ -35,7 +35,7 @@ def client(service: str) -> Any:
 
 @cache
 def account() -> str:
-    """The number of the account that the credentials belong to."""
+    """The number of the account that the credentials belong to: the owner that every bucket is expected to have."""
     return str(client("sts").get_caller_identity()["Account"])
 
 
@@ -50,7 +50,7 @@ def plain_errors() -> Iterator[None]:
 
     Raises:
         AccountError: no credentials, no region or no permission.
-        InfrastructureError: anything else that AWS refused.
+        CommandError: anything else that AWS refused.
     """
     try:
         yield
@@ -65,7 +65,7 @@ def plain_errors() -> Iterator[None]:
     except EndpointConnectionError as error:
         raise AccountError(f"AWS cannot be reached: {error} Is the region right, and the network up?") from error
     except HTTPClientError as error:
-        raise InfrastructureError(f"The connection to AWS broke off: {error} Run this again.") from error
+        raise CommandError(f"The connection to AWS broke off: {error} Run this again.") from error
     except ClientError as error:
         raise _refused(error) from error
 
@@ -75,7 +75,7 @@ def error_code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def _refused(error: ClientError) -> InfrastructureError:
+def _refused(error: ClientError) -> CommandError:
     code, message = error_code(error), error.response.get("Error", {}).get("Message", "")
     if code in DENIED:
         return AccountError(
@@ -83,4 +83,4 @@ def _refused(error: ClientError) -> InfrastructureError:
         )
     if code in EXPIRED:
         return AccountError(f"AWS does not take these credentials: {message} Sign in again.")
-    return InfrastructureError(f"AWS refused {error.operation_name}: {code}: {message}")
+    return CommandError(f"AWS refused {error.operation_name}: {code}: {message}")

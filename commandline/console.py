@@ -1,6 +1,7 @@
 """What people see: progress and tables for them on standard error or output, JSON for machines on standard output."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +9,19 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from infrastructure.errors import Declined
+from commandline.errors import Declined
+
+
+class Number(click.FloatRange):
+    """A number in a range; NaN, which click takes for one in every range, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail("nan is no number.", param, ctx)
+        return number
+
 
 messages = Console(stderr=True, highlight=False, soft_wrap=True)
 """Progress and remarks go here, so that standard output holds results alone."""

@@ -1,0 +1,1 @@
+"""What `python -m infrastructure` and `python -m training` share: how they talk to people and to AWS."""
