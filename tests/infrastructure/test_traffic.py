@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import chalice
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +25,10 @@ from local.stack import ROOT, Stack
 from tests.infrastructure.stages import DEFINITION, MEASURED_STAGE, STAGE, TRAFFIC, ending
 
 SAMPLES = {"bicycle.png": Status.ACCEPTED, "house.webp": Status.REVIEW, "broken.jpg": Status.REJECTED}
+
+
+TASK = "/var/task"
+"""Where Lambda puts a package."""
 
 
 # What AWS would count, against what the embedded stack does
@@ -77,8 +83,14 @@ def test_records_are_as_large_as_they_are_counted(
     identity = workflow.identity(stack.drop(f"sized/{name}", drawn[name]))
     assert ended(identity).status is status
     item = aws.client("dynamodb").get_item(TableName=stack.settings.records_table, Key={"id": {"S": identity}})["Item"]
-    size = sum(len(name.encode()) + len(str(*value.values()).encode()) for name, value in item.items())
+    texts = {name: as_on_lambda(str(*value.values())) for name, value in item.items()}
+    size = sum(len(name.encode()) + len(text.encode()) for name, text in texts.items())
     assert math.ceil(size / 1024) == math.ceil(traffic.RECORD_KB[status])
+
+
+def as_on_lambda(text: str) -> str:
+    """A text whose traces of errors name files where Lambda has them, not where this checkout is."""
+    return text.replace(str(Path(chalice.__file__).parents[1]), TASK).replace(str(ROOT), TASK)
 
 
 def test_the_schedules_are_those_of_the_app(stack: Stack) -> None:
