@@ -37,9 +37,9 @@ def command(
     found what has to be mended. It can be run again at any time.
     """
     chalice_config.read(folder, stage)
-    names = options.names(stage, folder)
     chalice.check_python()
     chalice.check(folder)
+    names = options.names(stage, folder)
     wish = Wish(alarm_email, endpoint_name, picture_days, delete_content, yes, quiet=as_json)
     done = up.bring_up(names, folder, wish)
     chalice.deploy(names, folder)
