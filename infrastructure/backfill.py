@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from botocore.exceptions import ClientError
 
 from commandline import aws
+from infrastructure import machine
 from infrastructure.bucket_policy import Access
 from infrastructure.errors import AccountError, InfrastructureError, InputError
 from infrastructure.names import Names
@@ -154,7 +155,8 @@ def definition() -> str:
     for state in states.values():
         if state.get("Next") in around:
             state["Next"] = around[state["Next"]]
-    outer["States"][MAP]["ItemProcessor"]["States"] |= {name: states[name] for name in _reached(states)}
+    reached = machine.reachable(states, FIRST)
+    outer["States"][MAP]["ItemProcessor"]["States"] |= {name: states[name] for name in states if name in reached}
     return json.dumps(outer, indent=2)
 
 
@@ -236,7 +238,7 @@ def access(names: Names, where: Place) -> Access:
             f"There is no function {names.function('serialize')}. Run `python -m infrastructure deploy "
             f"--stage {names.stage}` first."
         ) from error
-    lister = aws.client("stepfunctions").describe_state_machine(stateMachineArn=_machine(names))["roleArn"]
+    lister = aws.client("stepfunctions").describe_state_machine(stateMachineArn=names.backfill_arn)["roleArn"]
     return Access(where.bucket, where.prefix, lister, reader, names.prefix)
 
 
@@ -257,7 +259,7 @@ def running(names: Names, where: Place) -> Run | None:
         InputError: the stage is not deployed.
     """
     states = aws.client("stepfunctions")
-    pages = states.get_paginator("list_executions").paginate(stateMachineArn=_machine(names), statusFilter="RUNNING")
+    pages = states.get_paginator("list_executions").paginate(stateMachineArn=names.backfill_arn, statusFilter="RUNNING")
     try:
         for page in pages:
             for one in page["executions"]:
@@ -289,7 +291,7 @@ def start(names: Names, where: Place, pictures: int, concurrency: int) -> Run:
         "pictures": pictures,
     }
     started = aws.client("stepfunctions").start_execution(
-        stateMachineArn=_machine(names),
+        stateMachineArn=names.backfill_arn,
         name=f"{where.id}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}",
         input=json.dumps(given),
     )
@@ -360,10 +362,6 @@ def tally(names: Names, state: State) -> dict[str, int] | None:
     return dict(counts)
 
 
-def _machine(names: Names) -> str:
-    return names.arn("states", f"stateMachine:{names.backfill}")
-
-
 def _map_run(run: Run) -> str | None:
     """The latest map run of an execution: there are more if the bucket could not be listed at first."""
     pages = aws.client("stepfunctions").get_paginator("list_map_runs").paginate(executionArn=run.execution)
@@ -381,16 +379,3 @@ def _ended(state: Json) -> Json:
         "Parameters": {"id.$": "$.id", "s3_key.$": "$.s3_key", "status": status},
         "End": True,
     }
-
-
-def _reached(states: Mapping[str, Json]) -> Iterator[str]:
-    """The states that a picture can come to, in the order in which they stand."""
-    seen, waiting = set(), [FIRST]
-    while waiting:
-        name = waiting.pop()
-        if name not in seen:
-            seen.add(name)
-            state = states[name]
-            following = [state.get("Next"), state.get("Default"), *(one["Next"] for one in state.get("Catch", []))]
-            waiting += [one for one in (*following, *(one["Next"] for one in state.get("Choices", []))) if one]
-    return (name for name in states if name in seen)

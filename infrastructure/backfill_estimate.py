@@ -1,5 +1,6 @@
 """What a backfill costs, how long it takes, and how many pictures at once the live path can spare."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -42,8 +43,6 @@ FUNCTIONS = ("open_record", "serialize", "classify", "filter")
 
 STAND_INS = {"open_record": "on_picture"}
 """Whose measured duration stands for that of a function that has not been measured: it opens the record, too."""
-
-KB_IN_GB = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def usd(pictures: int, memory_mb: Mapping[str, int], spared: Capacity) -> dict[s
     """
     calls = sum(_call(name, memory_mb[name]) for name in FUNCTIONS)
     sent_gb = pictures * prices.PICTURE_GB
-    logs_gb = pictures * len(FUNCTIONS) * traffic.CALL_LOG_KB / KB_IN_GB
+    logs_gb = pictures * len(FUNCTIONS) * traffic.CALL_LOG_KB / traffic.KB_IN_GB
     serverless = prices.serverless_usd(spared.serverless_mb / 1024) if spared.serverless_mb else 0.0
     return {
         "Step Functions, a transition each": prices.STANDARD_TRANSITION.of(pictures * MAP_TRANSITIONS),
@@ -123,14 +122,14 @@ def passed_over_usd(pictures: int, memory_mb: Mapping[str, int]) -> float:
         pictures: how many.
         memory_mb: of the stage's functions.
     """
-    refused = -(-traffic.RECORD_KB["ACCEPTED"] // 1)  # DynamoDB charges for a condition that does not hold
+    refused = math.ceil(traffic.RECORD_KB["ACCEPTED"])  # DynamoDB charges for a condition that does not hold
     return (
         prices.STANDARD_TRANSITION.of(pictures * MAP_TRANSITIONS)
         + prices.express_usd(pictures, PASSED_OVER_SECONDS, EXPRESS_MB)
         + pictures * _call("open_record", memory_mb["open_record"])
         + prices.DYNAMODB_WRITE.of(pictures * refused)
         + prices.S3_LIST.of(2 * pictures / traffic.LIST_PAGE)
-        + prices.LOGS_GB.of(pictures * traffic.CALL_LOG_KB / KB_IN_GB)
+        + prices.LOGS_GB.of(pictures * traffic.CALL_LOG_KB / traffic.KB_IN_GB)
     )
 
 
@@ -139,10 +138,8 @@ def write_units() -> float:
 
     A new status moves it within the index, which deletes it in one place and writes it in another.
     """
-    opened = -(-traffic.RECORD_KB["PENDING"] // 1)
-    short, long = (-(-traffic.RECORD_KB[status] // 1) for status in ("ACCEPTED", "REVIEW"))
-    ended = (1 - HELD_BACK_OR_REJECTED) * short + HELD_BACK_OR_REJECTED * long
-    return 2 * opened + 2 * ended + opened
+    short, long = map(traffic.recorded_units, ("ACCEPTED", "REVIEW"))
+    return (1 - HELD_BACK_OR_REJECTED) * short + HELD_BACK_OR_REJECTED * long
 
 
 def _call(function: str, memory_mb: int) -> float:

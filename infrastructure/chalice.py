@@ -15,14 +15,11 @@ from commandline import aws, console
 from infrastructure import chalice_config, leftovers
 from infrastructure.chalice_config import Stage
 from infrastructure.errors import ChaliceFailed, InputError
-from infrastructure.names import Names
+from infrastructure.names import RULES, TRIGGER, Names
 
 ASYNCHRONOUS = {"on_picture": 2, "on_stopped": 2, "reconcile": 0}
 """The functions that are told of events, and how often Lambda tries an event again: 0 to 2 times:
 https://docs.aws.amazon.com/lambda/latest/api/API_PutFunctionEventInvokeConfig.html"""
-
-TRIGGER = "on_picture"
-"""The function that S3 tells of pictures."""
 
 FOLDER = ".chalice"
 """Chalice takes no other name."""
@@ -179,9 +176,9 @@ def recall(names: Names, stage: Stage) -> bool:
             event = {"name": f"{name}-s3event", "resource_type": "s3_event", "bucket": names.inbox_bucket}
             resources.append({**event, **function})
     resources += [
-        {"name": f"{name}-event", "resource_type": "cloudwatch_event", "rule_name": leftovers.rule(names, name)}
-        for name in leftovers.RULES
-        if ("rule", leftovers.rule(names, name)) in found
+        {"name": f"{name}-event", "resource_type": "cloudwatch_event", "rule_name": names.rule(name)}
+        for name in RULES
+        if ("rule", names.rule(name)) in found
     ]
     resources += [
         {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infrastructure import chalice_config, prices
+from infrastructure import chalice_config, machine, prices
 from infrastructure.errors import InputError
 
 Json = dict[str, Any]
@@ -117,10 +117,10 @@ def way(definition: Json, ending: str) -> tuple[str, ...]:
             while "Next" in states[path[-1]]:
                 path = (*path, states[path[-1]]["Next"])
             return path
-        for following in _following(states[path[-1]]):
-            if following not in seen:
-                seen.add(following)
-                waiting.append((*path, following))
+        for name in machine.following(states[path[-1]]):
+            if name not in seen:
+                seen.add(name)
+                waiting.append((*path, name))
     raise InputError(f"No state of the workflow ends a record as {ending}, so its transitions cannot be counted.")
 
 
@@ -204,11 +204,6 @@ def memory_mb(folder: Path, name: str) -> dict[str, int]:
 def _records(state: Json, ending: str) -> bool:
     values: Json = state.get("Parameters", {}).get("ExpressionAttributeValues", {})
     return values.get(":status") == {"S": ending}
-
-
-def _following(state: Json) -> list[str]:
-    found = [state.get("Next"), *(one["Next"] for one in state.get("Choices", [])), state.get("Default")]
-    return [name for name in (*found, *(one["Next"] for one in state.get("Catch", []))) if name]
 
 
 def _resources(template: str, kind: str) -> list[str]:

@@ -2,18 +2,15 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from commandline import aws
+from commandline.removal import Found
 from infrastructure.chalice_config import Stage
-from infrastructure.names import REST, Names
-
-RULES = ("on_stopped", "reconcile", "measure")
-"""The functions that rules of EventBridge call; the name of such a rule ends in `-event`."""
+from infrastructure.names import REST, RULES, Names
 
 MISSING = (
     "ResourceNotFoundException",
@@ -21,22 +18,10 @@ MISSING = (
     "NoSuchEntity",
     "NoSuchEntityException",
     "StateMachineDoesNotExist",
+    "QueueDoesNotExist",
+    "AWS.SimpleQueueService.NonExistentQueue",
 )
-
-
-@dataclass(frozen=True)
-class Found:
-    """Something that can be removed.
-
-    Attributes:
-        kind: what it is, in words.
-        name: its name.
-        remove: removes it.
-    """
-
-    kind: str
-    name: str
-    remove: Callable[[], object]
+"""What the services call it when something is not there."""
 
 
 def find_functions(names: Names, stage: Stage) -> list[Found]:
@@ -62,7 +47,7 @@ def find_log_groups(names: Names, stage: Stage) -> list[Found]:
         stage: its functions.
     """
     wanted = {names.function_log_group(name) for name in stage.functions}
-    wanted |= {f"/aws/vendedlogs/states/{name}" for name in (names.prefix, names.backfill)}
+    wanted |= {names.machine_log_group(name) for name in names.machines}
     logs = aws.client("logs")
     pages = logs.get_paginator("describe_log_groups")
     found = {
@@ -82,22 +67,27 @@ def apis(names: Names) -> Iterator[str]:
     Args:
         names: of the stage.
     """
-    policy = _asked(aws.client("lambda").get_policy, FunctionName=names.function(REST))
+    policy = asked(aws.client("lambda").get_policy, FunctionName=names.function(REST))
     for statement in json.loads(policy["Policy"])["Statement"] if policy else ():
         for source in statement.get("Condition", {}).get("ArnLike", {}).values():
             identity = source.split(":")[5].split("/")[0]
-            if ":execute-api:" in source and _asked(aws.client("apigateway").get_rest_api, restApiId=identity):
+            if ":execute-api:" in source and asked(aws.client("apigateway").get_rest_api, restApiId=identity):
                 yield identity
 
 
-def rule(names: Names, function: str) -> str:
-    """The name that Chalice gives a rule.
+def asked(call: Callable[..., Any], **parameters: str) -> Any:
+    """The answer to a question about one thing; None if it is not there.
 
     Args:
-        names: of the stage.
-        function: the short name of the function that it calls.
+        call: an operation of a client.
+        parameters: of it.
     """
-    return f"{names.function(function)}-event"
+    try:
+        return call(**parameters)
+    except ClientError as error:
+        if aws.error_code(error) in MISSING:
+            return None
+        raise
 
 
 def _apis(names: Names) -> Iterator[Found]:
@@ -107,8 +97,8 @@ def _apis(names: Names) -> Iterator[Found]:
 
 def _rules(names: Names) -> Iterator[Found]:
     events = aws.client("events")
-    for name in (rule(names, one) for one in RULES):
-        if _asked(events.describe_rule, Name=name):
+    for name in map(names.rule, RULES):
+        if asked(events.describe_rule, Name=name):
             yield Found("rule", name, partial(_remove_rule, name))
 
 
@@ -122,12 +112,12 @@ def _remove_rule(name: str) -> None:
 
 def _function(name: str) -> Iterator[Found]:
     client = aws.client("lambda")
-    if _asked(client.get_function_configuration, FunctionName=name):
+    if asked(client.get_function_configuration, FunctionName=name):
         yield Found("function", name, partial(client.delete_function, FunctionName=name))
 
 
 def _role(name: str) -> Iterator[Found]:
-    if _asked(aws.client("iam").get_role, RoleName=name):
+    if asked(aws.client("iam").get_role, RoleName=name):
         yield Found("role", name, partial(_remove_role, name))
 
 
@@ -138,13 +128,3 @@ def _remove_role(name: str) -> None:
     for policy in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]:
         iam.detach_role_policy(RoleName=name, PolicyArn=policy["PolicyArn"])
     iam.delete_role(RoleName=name)
-
-
-def _asked(call: Callable[..., Any], **parameters: str) -> Any:
-    """The answer to a question about one thing; None if it is not there."""
-    try:
-        return call(**parameters)
-    except ClientError as error:
-        if aws.error_code(error) in MISSING:
-            return None
-        raise

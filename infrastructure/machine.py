@@ -166,6 +166,42 @@ def problems(definition: Mapping[str, Any], filled: Collection[str] = ()) -> lis
     ]
 
 
+def following(state: State) -> list[str]:
+    """The states that come next, whatever happens.
+
+    Args:
+        state: of a machine.
+    """
+    found = [state.get("Next"), *(one.get("Next") for one in state.get("Choices", ())), state.get("Default")]
+    return [name for name in (*found, *(one["Next"] for one in state.get("Catch", ()))) if name]
+
+
+def reachable(states: States, start: str) -> set[str]:
+    """The states that an execution can come to, as far as they are there.
+
+    Args:
+        states: of a machine.
+        start: the first of them.
+    """
+    seen: set[str] = set()
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        if name in states and name not in seen:
+            seen.add(name)
+            waiting += following(states[name])
+    return seen
+
+
+def parts(state: State) -> list[Mapping[str, Any]]:
+    """The parts of a state that have states of their own.
+
+    Args:
+        state: of a machine.
+    """
+    return [*state.get("Branches", ()), *(state[key] for key in ("ItemProcessor", "Iterator") if key in state)]
+
+
 def _machine(machine: Mapping[str, Any], name: str) -> Iterator[str]:
     """The problems of a state machine, or of a part of one that has states of its own."""
     states: States = machine["States"]
@@ -177,15 +213,14 @@ def _machine(machine: Mapping[str, Any], name: str) -> Iterator[str]:
         for rule in RULES:
             for problem in rule(state):
                 yield f"{own}: {problem}"
-        parts = [*state.get("Branches", ()), *(state[key] for key in ("ItemProcessor", "Iterator") if key in state)]
-        for part in parts:
+        for part in parts(state):
             yield from _machine(part, own)
 
 
 def _ways(machine: Mapping[str, Any], name: str) -> Iterator[str]:
     """Every state that is named is there, every state is come to, and each goes on or ends."""
     states: States = machine["States"]
-    targets = {name: [machine["StartAt"]], **{own: _next(state) for own, state in states.items()}}
+    targets = {name: [machine["StartAt"]], **{own: following(state) for own, state in states.items()}}
     for own, named in targets.items():
         yield from (
             f"{own}: it goes on to {one}, which is not there." for one in dict.fromkeys(named) if one not in states
@@ -195,26 +230,7 @@ def _ways(machine: Mapping[str, Any], name: str) -> Iterator[str]:
             yield f"{own}: it takes one of Next and End."
         if state["Type"] == "Choice" and "Default" not in state:
             yield f"{own}: it has no Default, so input that nobody thought of fails unexplained."
-    yield from (f"{own}: nothing leads to it." for own in states if own not in _reachable(machine))
-
-
-def _reachable(machine: Mapping[str, Any]) -> set[str]:
-    seen: set[str] = set()
-    waiting = [machine["StartAt"]]
-    while waiting:
-        own = waiting.pop()
-        if own in machine["States"] and own not in seen:
-            seen.add(own)
-            waiting += _next(machine["States"][own])
-    return seen
-
-
-def _next(state: State) -> list[str]:
-    rules = [*state.get("Choices", ()), *state.get("Catch", ())]
-    return [
-        *(rule["Next"] for rule in rules if "Next" in rule),
-        *(state[key] for key in ("Next", "Default") if key in state),
-    ]
+    yield from (f"{own}: nothing leads to it." for own in states if own not in reachable(states, machine["StartAt"]))
 
 
 def _catches_and_retries(state: State) -> Iterator[str]:

@@ -11,6 +11,15 @@ INBOX_PREFIX = "inbox/"
 REST = "api_handler"
 """Chalice's name for the function behind the REST routes."""
 
+TRIGGER = "on_picture"
+"""The function that S3 tells of pictures."""
+
+RULES = ("on_stopped", "reconcile", "measure")
+"""The functions that rules of EventBridge call."""
+
+INDEX = "by_status"
+"""The index of the records by status and `updated_at`."""
+
 
 @dataclass(frozen=True)
 class Names:
@@ -79,7 +88,12 @@ class Names:
     @property
     def state_machine_arn(self) -> str:
         """The workflow."""
-        return self.arn("states", f"stateMachine:{self.prefix}")
+        return self.machine_arn(self.prefix)
+
+    @property
+    def backfill_arn(self) -> str:
+        """The state machine for pictures that are there already."""
+        return self.machine_arn(self.backfill)
 
     @property
     def lost_events_arn(self) -> str:
@@ -97,6 +111,23 @@ class Names:
     def function_arn(self, name: str) -> str:
         """The ARN of a function of `app.py`."""
         return self.arn("lambda", f"function:{self.function(name)}")
+
+    def rule(self, name: str) -> str:
+        """The name that Chalice gives the rule of EventBridge that calls a function."""
+        return f"{self.function(name)}-event"
+
+    @property
+    def machines(self) -> tuple[str, str]:
+        """The state machines: the workflow and the backfill."""
+        return self.prefix, self.backfill
+
+    def machine_arn(self, machine: str) -> str:
+        """The ARN of a state machine."""
+        return self.arn("states", f"stateMachine:{machine}")
+
+    def machine_log_group(self, machine: str) -> str:
+        """Where a state machine logs."""
+        return f"/aws/vendedlogs/states/{machine}"
 
     def function_log_group(self, name: str) -> str:
         """Where a function logs."""

@@ -16,9 +16,6 @@ from commandline import aws, console
 from infrastructure import template
 from infrastructure.errors import StackFailed
 from infrastructure.names import APP, Names
-from infrastructure.template import MAX_TEMPLATE_BYTES as MAX_TEMPLATE_BYTES
-from infrastructure.template import TEMPLATE as TEMPLATE
-from infrastructure.template import render as render
 
 Tell = Callable[[str], object]
 Json = dict[str, Any]
@@ -146,7 +143,7 @@ def plan(names: Names, parameters: Mapping[str, str], tell: Tell) -> Plan | None
         StackFailed: the stack is in a state from which nothing leads on, or the template is wrong.
     """
     standing = _usable(names, tell)
-    with template.handed_over(names, render(names)) as body:
+    with template.handed_over(names, template.render()) as body:
         known = {one["ParameterKey"] for one in _client().get_template_summary(**body).get("Parameters", [])}
         old = {one["ParameterKey"] for one in (standing or {}).get("Parameters", [])}
         given = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]

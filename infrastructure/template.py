@@ -31,11 +31,10 @@ HOME = "us-east-1"
 """The region whose name S3 does not take as a place for buckets."""
 
 
-def render(names: Names) -> str:  # noqa: ARG001 - all that differs between stages are parameters
+def render() -> str:
     """The template as it is sent: without comments, and with the definitions of the state machines in it.
 
-    Args:
-        names: of the stage.
+    It is the same for all stages, which differ in their parameters.
 
     Raises:
         InfrastructureError: it is larger than CloudFormation takes.

@@ -241,14 +241,21 @@ def write_units(traffic: Traffic) -> float:
     Args:
         traffic: what comes in.
     """
-    opened = math.ceil(RECORD_KB["PENDING"])
 
-    def ended(ending: str) -> float:
-        written = math.ceil(RECORD_KB[ending])
-        refused = 0 if ending == "ACCEPTED" else written  # `on_stopped` finds the record ended
-        return 2.0 * written + opened + refused
+    def refused(ending: str) -> float:  # `on_stopped` finds the record ended
+        return 0.0 if ending == "ACCEPTED" else math.ceil(RECORD_KB[ending])
 
-    return 2.0 * opened + traffic.expected(ended)
+    return traffic.expected(lambda ending: recorded_units(ending) + refused(ending))
+
+
+def recorded_units(ending: str) -> float:
+    """Write request units for a record that is opened and comes to an ending.
+
+    Args:
+        ending: its status then.
+    """
+    opened, ended = math.ceil(RECORD_KB["PENDING"]), math.ceil(RECORD_KB[ending])
+    return 2.0 * opened + 2.0 * ended + opened
 
 
 def record_kb(traffic: Traffic) -> float:

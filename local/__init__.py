@@ -1,6 +1,10 @@
 """The embedded AWS: the app, the workflow and the model on one machine, without an account."""
 
 import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The folder that everything is in."""
 
 HOST = "127.0.0.1"
 """Nobody else's business: everything embedded listens here alone."""

@@ -18,20 +18,9 @@ import click
 from rich.console import Console
 
 from chalicelib.store import Status
-from local import pictures, samples
+from local import ROOT, pictures, samples
 from local.diagram import draw
-from local.stack import (
-    LOCAL_STACK,
-    ROOT,
-    Client,
-    NothingThere,
-    Ports,
-    PortTaken,
-    Stack,
-    attached,
-    running,
-    without_aws,
-)
+from local.stack import LOCAL_STACK, Client, NothingThere, Ports, PortTaken, Stack, attached, running, without_aws
 from local.view import View, show_end, table, terminal
 
 PORT = click.IntRange(0, 65535)

@@ -5,7 +5,6 @@ import json
 import re
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -13,10 +12,8 @@ from chalice.app import CloudWatchEventConfig, S3EventConfig, ScheduledEventConf
 
 from chalicelib import store
 from chalicelib.settings import Settings
-from local import ACCOUNT, REGION
+from local import ACCOUNT, REGION, ROOT
 from local.functions import Functions
-
-ROOT = Path(__file__).resolve().parent.parent
 
 MAX_RETRY_SECONDS = 1
 """The embedded workflow tries again as often as on AWS, but waits at most this long before each try."""

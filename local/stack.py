@@ -24,7 +24,7 @@ from chalicelib.errors import InvalidRequest
 from chalicelib.inbox import Source
 from chalicelib.settings import Settings
 from chalicelib.store import Record
-from local import CREDENTIALS, HIDDEN, HOST, resources
+from local import CREDENTIALS, HIDDEN, HOST, ROOT, resources
 from local.emulator import emulator
 from local.endpoint import CAPTURE_INTERVAL, Endpoint
 from local.functions import Functions
@@ -33,7 +33,6 @@ from local.jobs import Jobs
 from local.resources import TRAINING_PREFIX
 from local.sagemaker import control_plane
 
-ROOT = resources.ROOT
 STAGE = "dev"
 
 LOCAL_STACK = "LOCAL_STACK"

@@ -14,6 +14,20 @@ from local import ACCOUNT, REGION
 from local.functions import Functions
 
 REST = "api_handler"
+"""Chalice's name for the function behind the REST routes."""
+
+FUNCTIONS = (
+    "serialize",
+    "classify",
+    "filter",
+    "open_record",
+    "on_picture",
+    "on_stopped",
+    "reconcile",
+    "measure",
+    REST,
+)
+"""All that the app has, by their short names."""
 
 current: ContextVar[str | None] = ContextVar("current", default=None)
 """The function that runs in this thread."""

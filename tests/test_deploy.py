@@ -26,20 +26,10 @@ from chalice.deploy.validate import validate_configuration
 
 from infrastructure import chalice
 from infrastructure.names import INBOX_PREFIX, REST, Names
-from local import ACCOUNT, REGION, resources
-from local.stack import ROOT, stage_config
+from local import ACCOUNT, REGION, ROOT, resources
+from local.stack import stage_config
+from tests.calls import FUNCTIONS
 
-FUNCTIONS = {
-    "serialize",
-    "classify",
-    "filter",
-    "open_record",
-    "on_picture",
-    "on_stopped",
-    "reconcile",
-    "measure",
-    REST,
-}
 SCHEDULES = {"reconcile": "rate(1 hour)", "measure": "rate(5 minutes)"}
 
 EACH_STAGE = pytest.mark.parametrize("stage", ["dev", "prod"])
@@ -73,7 +63,7 @@ def names(stage: str) -> Names:
 @EACH_STAGE
 def test_chalice_plans_each_function_with_a_role_and_a_policy_file_of_its_own(stage: str) -> None:
     functions = planned(stage, LambdaFunction)
-    assert {one.resource_name for one in functions} == FUNCTIONS
+    assert {one.resource_name for one in functions} == set(FUNCTIONS)
     roles = [one.role for one in functions]
     assert all(isinstance(role, ManagedIAMRole) for role in roles)
     assert len({role.role_name for role in roles}) == len(FUNCTIONS)

@@ -12,8 +12,9 @@ from chalicelib.settings import Settings
 from chalicelib.store import Status
 from infrastructure.cli import COMMANDS as INFRASTRUCTURE
 from infrastructure.cli import main as main_of_infrastructure
+from local import ROOT
 from local.cli import main
-from local.stack import ROOT, Stack
+from local.stack import Stack
 from training.cli import COMMANDS
 from training.cli import main as main_of_training
 from training.layout import S3_FOLDERS

@@ -14,8 +14,8 @@ from chalicelib import aws, reconcile, workflow
 from chalicelib.inbox import Source
 from chalicelib.reconcile import GRACE
 from chalicelib.store import Record, Status
-from local import samples
-from local.stack import ROOT, Stack
+from local import ROOT, samples
+from local.stack import Stack
 from tests import calls
 from tests.calls import Call
 from tests.conftest import wait_for

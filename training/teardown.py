@@ -4,33 +4,18 @@ A thing that does not bear the tags of `aws.tags` is left alone, whatever its na
 delete any, and they cost nothing.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from commandline.removal import Found
 from training import aws, deploy, endpoint, registry, upload
 from training.aws import Place
 from training.endpoint import Tell
 from training.errors import AccountError
 from training.layout import S3_CAPTURE, S3_FOLDERS
-
-
-@dataclass(frozen=True)
-class Found:
-    """Something that can be removed.
-
-    Attributes:
-        kind: what it is, in words.
-        name: its name.
-        remove: removes it.
-    """
-
-    kind: str
-    name: str
-    remove: Callable[[], object]
 
 
 def find(stage: str, tell: Tell, max_wait: float) -> list[Found]:

@@ -227,11 +227,7 @@ def _sagemaker_quota(name: str) -> int | None:
 
 def endpoint_variant(site: Site) -> Json | None:
     """What the endpoint runs on; None if there is none."""
-    sagemaker = aws.client("sagemaker")
-    endpoint = found(sagemaker.describe_endpoint, EndpointName=site.endpoint_name)
-    if endpoint is None:
-        return None
-    config = found(sagemaker.describe_endpoint_config, EndpointConfigName=endpoint["EndpointConfigName"])
+    config = site.endpoint_config
     variant: Json | None = config["ProductionVariants"][0] if config else None
     return variant
 
@@ -258,5 +254,5 @@ def definitions(site: Site) -> Iterator[Finding]:
             yield problem(f"{name}: {wrong}", f"Mend it in {file.name}; `up` would send it to AWS.")
         if found_wrong:
             return  # what follows is made of it
-    size = len(template.render(site.names).encode())
+    size = len(template.render().encode())
     yield fine(f"The template has {size:,} of {template.MAX_TEMPLATE_BYTES:,} bytes.")

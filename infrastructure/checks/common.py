@@ -174,6 +174,24 @@ class Site:
             raise NotThere
         return there
 
+    def machine(self, name: str) -> Json | None:
+        """What Step Functions says of a state machine, asked once; None if there is none."""
+        describe, arn = aws.client("stepfunctions").describe_state_machine, self.names.machine_arn(name)
+        return self.once(f"machine {name}", lambda: found(describe, stateMachineArn=arn))
+
+    @property
+    def endpoint(self) -> Json | None:
+        """What SageMaker says of the endpoint, asked once; None if there is none."""
+        describe, name = aws.client("sagemaker").describe_endpoint, self.endpoint_name
+        return self.once("endpoint", lambda: found(describe, EndpointName=name))
+
+    @property
+    def endpoint_config(self) -> Json | None:
+        """What the endpoint runs on, asked once; None if there is none."""
+        name = (self.endpoint or {}).get("EndpointConfigName")
+        describe = aws.client("sagemaker").describe_endpoint_config
+        return self.once("endpoint config", lambda: found(describe, EndpointConfigName=name)) if name else None
+
     def role(self, name: str) -> Json | None:
         """What IAM says of a role, asked once; None if there is none.
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from commandline import aws
-from infrastructure.checks.common import Finding, Json, Site, fine, found, problem
+from infrastructure.checks.common import Finding, Site, fine, found, problem
 
 WAITING = ("Creating", "Updating", "SystemUpdating", "RollingBack")
 SERVING = ("InService", "Updating", "SystemUpdating", "RollingBack")
@@ -14,7 +14,7 @@ SEPARATOR = "/"
 def endpoint(site: Site) -> Iterator[Finding]:
     """Whether the endpoint is there, serves, and knows the classes that the functions expect."""
     name, train = site.endpoint_name, f"Run `python -m training deploy --stage {site.names.stage}`"
-    there = found(aws.client("sagemaker").describe_endpoint, EndpointName=name)
+    there = site.endpoint
     if there is None:
         yield problem(f"There is no endpoint {name}: every picture ends as FAILED.", f"{train}; see docs/training.md.")
         return
@@ -24,13 +24,13 @@ def endpoint(site: Site) -> Iterator[Finding]:
         wait = "Wait: it takes minutes." if status in WAITING else f"{train} again."
         yield problem(f"The endpoint {name} is {status}{': ' + reason if reason else ''}.", wait)
         return
-    yield from _labels(site, there)
+    yield from _labels(site)
 
 
-def _labels(site: Site, there: Json) -> Iterator[Finding]:
+def _labels(site: Site) -> Iterator[Finding]:
     """Whether the model's classes are those of `LABELS`, as far as the registry knows them."""
     expected = [label.strip() for label in site.environment.get("LABELS", "").split(",")]
-    labels = registered_labels(there["EndpointConfigName"])
+    labels = registered_labels(site)
     if labels and labels != expected:
         yield problem(
             f"The model tells {', '.join(labels)}, and LABELS says {', '.join(expected)}.",
@@ -42,14 +42,13 @@ def _labels(site: Site, there: Json) -> Iterator[Finding]:
         yield fine(f"{site.endpoint_name} serves. Its classes are not in the registry, so they were not compared.")
 
 
-def registered_labels(config_name: str) -> list[str]:
-    """The classes of the model behind an endpoint, from the registry; nothing where the registry does not know it.
+def registered_labels(site: Site) -> list[str]:
+    """The classes of the model behind the endpoint, from the registry; nothing where the registry does not know it.
 
     Args:
-        config_name: of the endpoint's configuration.
+        site: whose endpoint it is.
     """
-    sagemaker = aws.client("sagemaker")
-    config = found(sagemaker.describe_endpoint_config, EndpointConfigName=config_name)
+    sagemaker, config = aws.client("sagemaker"), site.endpoint_config
     model_name = config["ProductionVariants"][0].get("ModelName") if config else None
     model = found(sagemaker.describe_model, ModelName=model_name) if model_name else None
     containers = (

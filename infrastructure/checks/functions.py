@@ -22,14 +22,11 @@ from infrastructure.checks.common import (
     problem,
     warning,
 )
-from infrastructure.names import REST
+from infrastructure.names import REST, RULES
 
 RETRIES = 2
 """How often Lambda tries an asynchronous event again unless told otherwise:
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-configuring.html"""
-
-EVENTS = ("on_stopped", "reconcile", "measure")
-"""The functions that a rule of EventBridge calls."""
 
 ENDINGS = {"FAILED", "TIMED_OUT", "ABORTED"}
 """The ends of an execution that `on_stopped` has to hear of."""
@@ -102,19 +99,14 @@ def runtimes(site: Site) -> Iterator[Finding]:
 
 def callers(site: Site) -> Iterator[Finding]:
     """Whether the rules of EventBridge are there, on, and call the functions that they are for."""
-    for name in site.made(EVENTS):
-        rule = found(aws.client("events").describe_rule, Name=rule_name(site, name))
+    for name in site.made(RULES):
+        rule = found(aws.client("events").describe_rule, Name=site.names.rule(name))
         if rule is None:
             yield problem(f"No rule of EventBridge calls {name}.", site.deploy)
             continue
         if rule["State"] != "ENABLED":
             yield problem(f"The rule that calls {name} is off.", f"Run `aws events enable-rule --name {rule['Name']}`.")
         yield from _called_by(site, name, rule)
-
-
-def rule_name(site: Site, function: str) -> str:
-    """The name that Chalice gives the rule that calls a function."""
-    return f"{site.names.function(function)}-event"
 
 
 def _called_by(site: Site, name: str, rule: Json) -> Iterator[Finding]:

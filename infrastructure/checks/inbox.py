@@ -7,10 +7,8 @@ from typing import Any
 from commandline import aws
 from infrastructure.checks.common import Finding, Json, NotThere, Site, enumerated, found, problem, warning
 from infrastructure.checks.functions import allows, condition, policy_of
-from infrastructure.checks.workflow import machine_arns
-from infrastructure.names import INBOX_PREFIX
+from infrastructure.names import INBOX_PREFIX, TRIGGER
 
-TRIGGER = "on_picture"
 CREATED = "s3:ObjectCreated:"
 KINDS = {
     "LambdaFunctionConfigurations": "LambdaFunctionArn",
@@ -115,7 +113,7 @@ def recursion(site: Site) -> Iterator[Finding]:
         *((f"the capture of {site.endpoint_name}", place) for place in _capture(site)),
         *(_logs_and_copies(inbox)),
         *(_logs_and_copies(site.names.training_bucket)),
-        *((f"the results of {name}", place) for name in machine_arns(site) for place in _results(site, name)),
+        *((f"the results of {name}", place) for name in site.names.machines for place in _results(site, name)),
     ]
     inside = [who for who, (bucket, key) in writers if bucket == inbox and overlaps(key, INBOX_PREFIX)]
     if inside:
@@ -131,11 +129,7 @@ Place = tuple[str, str]
 
 
 def _capture(site: Site) -> Iterator[Place]:
-    sagemaker = aws.client("sagemaker")
-    endpoint = found(sagemaker.describe_endpoint, EndpointName=site.endpoint_name)
-    name = (endpoint or {}).get("EndpointConfigName")
-    config = found(sagemaker.describe_endpoint_config, EndpointConfigName=name) if name else None
-    place = (config or {}).get("DataCaptureConfig", {}).get("DestinationS3Uri")
+    place = (site.endpoint_config or {}).get("DataCaptureConfig", {}).get("DestinationS3Uri")
     if place:
         bucket, _, key = str(place).removeprefix("s3://").partition("/")
         yield bucket, key
@@ -155,8 +149,7 @@ def _logs_and_copies(bucket: str) -> Iterator[tuple[str, Place]]:
 
 def _results(site: Site, machine: str) -> Iterator[Place]:
     """Where the maps of a state machine write their results, as far as that stands in its definition."""
-    arn = machine_arns(site)[machine]
-    there = found(aws.client("stepfunctions").describe_state_machine, stateMachineArn=arn)
+    there = site.machine(machine)
     for writer in _writers(json.loads(there["definition"])) if there else ():
         parameters = writer.get("Parameters", {})
         yield str(parameters.get("Bucket", "")), str(parameters.get("Prefix", ""))

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from commandline import aws
 from infrastructure.checks.common import Finding, NotThere, Site, enumerated, found, pages, problem, warning
-from infrastructure.checks.storage import INDEX
+from infrastructure.names import INDEX
 
 STUCK = timedelta(hours=2)
 """After which a picture counts as stuck: an execution may take an hour, and what was lost is started again every

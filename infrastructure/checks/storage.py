@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from commandline import aws
 from infrastructure.checks.common import Finding, Json, Site, as_list, found, problem, warning
+from infrastructure.names import INDEX
 
-INDEX = "by_status"
 KEY = [("id", "HASH")]
 INDEX_KEY = [("status", "HASH"), ("updated_at", "RANGE")]
 """What the records are found by."""

@@ -2,12 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from commandline import aws
 from infrastructure import backfill, stack
-from infrastructure.checks.common import Finding, Json, Site, found, pages, problem, warning
+from infrastructure.checks.common import Finding, Json, Site, pages, problem, warning
+from infrastructure.machine import parts
 
 ACTION = re.compile(r"arn:aws:states:::([\w-]+:\w+)")
 PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
@@ -35,16 +35,11 @@ def definition(site: Site, machine: str) -> str:
     return PLACEHOLDER.sub(lambda placeholder: values.get(placeholder[1], placeholder[0]), text)
 
 
-def machine_arns(site: Site) -> dict[str, str]:
-    """The ARNs of the stage's state machines by their names."""
-    return {name: site.names.arn("states", f"stateMachine:{name}") for name in (site.names.prefix, site.names.backfill)}
-
-
 def machines(site: Site) -> Iterator[Finding]:
     """Whether the state machines are there, and are what the repository says."""
     roles = {site.names.prefix: site.names.workflow_role, site.names.backfill: site.names.backfill}
-    for name, arn in machine_arns(site).items():
-        there = found(aws.client("stepfunctions").describe_state_machine, stateMachineArn=arn)
+    for name in site.names.machines:
+        there = site.machine(name)
         if there is None:
             yield problem(f"The state machine {name} is not there.", site.up)
             continue
@@ -78,7 +73,7 @@ def _changed(wanted: Json, there: Json) -> str:
 
 def log_groups(site: Site) -> Iterator[Finding]:
     """Whether the state machines have log groups whose logs are deleted some time."""
-    wanted = [f"/aws/vendedlogs/states/{name}" for name in machine_arns(site)]
+    wanted = list(map(site.names.machine_log_group, site.names.machines))
     groups = {
         one["logGroupName"]: one
         for one in pages("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=wanted[0])
@@ -98,12 +93,11 @@ def tasks(machine: Json) -> Iterator[tuple[str, Json]]:
             yield called[1], state.get("Parameters", {})
 
 
-def _states(value: Any) -> Iterator[Json]:
-    if isinstance(value, dict):
-        for state in value.get("States", {}).values():
-            yield state
-            for part in (*state.get("Branches", []), state.get("ItemProcessor"), state.get("Iterator")):
-                yield from _states(part)
+def _states(machine: Mapping[str, Any]) -> Iterator[Json]:
+    for state in machine["States"].values():
+        yield state
+        for part in parts(state):
+            yield from _states(part)
 
 
 def stack_state(site: Site) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from commandline import console
 from infrastructure import cost, deployed, options, prices, traffic
 from infrastructure.cost import Instances, Part, Serverless
 from infrastructure.errors import InputError
-from infrastructure.stack import TEMPLATE
+from infrastructure.template import TEMPLATE
 from infrastructure.traffic import Traffic
 
 DEFINITION = Path(__file__).resolve().parent.parent.parent / "statemachine.json"

@@ -1,6 +1,7 @@
 """`deploy`: the whole stage, made or updated, and examined in the end."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,23 +14,10 @@ from infrastructure.errors import Unhealthy
 
 @click.command(name="deploy", short_help="up, then `chalice deploy`, then doctor.")
 @options.stage
-@up.alarm_email
-@up.endpoint_name
-@up.picture_days
-@up.delete_content
+@up.wishing
 @options.chalice
-@options.yes
 @options.as_json
-def command(
-    stage: str,
-    alarm_email: str | None,
-    endpoint_name: str | None,
-    picture_days: int | None,
-    delete_content: bool,  # noqa: FBT001 - click passes options by name
-    folder: Path,
-    yes: bool,  # noqa: FBT001
-    as_json: bool,  # noqa: FBT001
-) -> None:
+def command(stage: str, folder: Path, *, as_json: bool, **wished: Any) -> None:
     """Make or update a stage: `up`, then `chalice deploy`, then `doctor`.
 
     Between the last two, the functions are told where to put events that they could not deal with. The endpoint is
@@ -40,8 +28,7 @@ def command(
     chalice.check_python()
     chalice.check(folder)
     names = options.names(stage, folder)
-    wish = Wish(alarm_email, endpoint_name, picture_days, delete_content, yes, quiet=as_json)
-    done = up.bring_up(names, folder, wish)
+    done = up.bring_up(names, folder, Wish(**wished, quiet=as_json))
     chalice.deploy(names, folder)
     findings = doctor.examine(names, folder, live=False, before=False)
     if as_json:

@@ -9,12 +9,12 @@ import click
 from botocore.exceptions import ClientError
 from rich.table import Column, Table
 
-from commandline import aws, console
+from commandline import aws, console, removal
+from commandline.removal import Found
 from infrastructure import chalice, chalice_config, content, leftovers, options, stack
 from infrastructure.chalice_config import Stage
 from infrastructure.content import Holder
 from infrastructure.errors import ChaliceFailed, NotEmpty
-from infrastructure.leftovers import Found
 from infrastructure.names import Names
 
 
@@ -142,7 +142,7 @@ def _remove(names: Names, known: Stage, there: There) -> None:
             chalice.delete(names, known.folder)
         except ChaliceFailed as error:
             console.messages.print(f"{error} Here, what it left is removed by name.", markup=False)
-    _remove_each(leftovers.find_functions(names, known))
+    removal.remove(leftovers.find_functions(names, known))
     chalice.record(names, known.folder).unlink(missing_ok=True)
     stack.unprotect(names)
     for one in there.holders:
@@ -156,13 +156,7 @@ def _remove(names: Names, known: Stage, there: There) -> None:
         else:
             content.delete_table(one.name)
         console.messages.print(f"Removed the {one.kind} {one.name}.", markup=False)
-    _remove_each(leftovers.find_log_groups(names, known))
-
-
-def _remove_each(found: Sequence[Found]) -> None:
-    for one in found:
-        one.remove()
-        console.messages.print(f"Removed the {one.kind} {one.name}.", markup=False)
+    removal.remove(leftovers.find_log_groups(names, known))
 
 
 def _empty(names: Names, bucket: Holder) -> None:

@@ -1,6 +1,6 @@
 """`status`: what is there of a stage, and how it does."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +13,11 @@ from rich.table import Column, Table
 from commandline import aws, console
 from infrastructure import chalice_config, options, stack
 from infrastructure.chalice_config import Stage
-from infrastructure.names import Names
+from infrastructure.leftovers import asked
+from infrastructure.names import INDEX, Names
 
 WIDTH = 80
 """Columns of a terminal that the table fits into."""
-
-INDEX = "by_status"
 
 WAITING = {"PENDING": "pictures unfinished", "REVIEW": "pictures for a person"}
 """What is counted by reading the index, and how it is called."""
@@ -28,8 +27,6 @@ ENOUGH = 10_000
 
 LATE = 900
 """Seconds from which on an unfinished picture is lost rather than on its way, as `reconcile` sees it."""
-
-MISSING = ("ResourceNotFoundException", "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue")
 
 NOTHING = "not there"
 
@@ -105,7 +102,7 @@ def _stack(names: Names) -> Line:
 
 def _functions(names: Names, functions: Sequence[str]) -> Line:
     client = aws.client("lambda")
-    there = [one for one in functions if _asked(client.get_function_configuration, FunctionName=names.function(one))]
+    there = [one for one in functions if asked(client.get_function_configuration, FunctionName=names.function(one))]
     missing = [one for one in functions if one not in there]
     text = f"{len(there)} of {len(functions)}" + (f"; not there: {', '.join(missing)}" if there and missing else "")
     return Line("functions", {"there": there, "missing": missing}, text if there else NOTHING, not missing)
@@ -122,7 +119,7 @@ def _endpoint(name: str) -> Line:
 
 
 def _records(names: Names) -> list[Line]:
-    found = _asked(aws.client("dynamodb").describe_table, TableName=names.records_table)
+    found = asked(aws.client("dynamodb").describe_table, TableName=names.records_table)
     if found is None:
         return [Line("records", None, NOTHING, is_well=False)]
     count = found["Table"]["ItemCount"]
@@ -175,7 +172,7 @@ def _duration(seconds: int) -> str:
 
 def _lost(names: Names) -> Line:
     sqs = aws.client("sqs")
-    found = _asked(sqs.get_queue_url, QueueName=names.lost_events)
+    found = asked(sqs.get_queue_url, QueueName=names.lost_events)
     if found is None:
         return Line("lost events", None, NOTHING, is_well=False)
     attribute = "ApproximateNumberOfMessages"
@@ -193,13 +190,3 @@ def _alarms(names: Names) -> Line:
         if one["StateValue"] == "ALARM"
     ]
     return Line("alarms that are on", on, ", ".join(on) or "none", not on)
-
-
-def _asked(call: Callable[..., Any], **parameters: str) -> Any:
-    """The answer to a question about one thing; None if it is not there."""
-    try:
-        return call(**parameters)
-    except ClientError as error:
-        if aws.error_code(error) in MISSING:
-            return None
-        raise

@@ -1,5 +1,6 @@
 """`up`: the stack of a stage, made or updated, and its names written into `.chalice/`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,23 +13,25 @@ from infrastructure.errors import Declined, NotEmpty
 from infrastructure.names import Names
 from infrastructure.stack import Plan
 
-alarm_email = click.option(
-    "--alarm-email",
-    help="Who is told of alarms; AWS asks them to agree by mail. Default: who is told now, at first nobody.",
+WISHES = (
+    click.option(
+        "--alarm-email",
+        help="Who is told of alarms; AWS asks them to agree by mail. Default: who is told now, at first nobody.",
+    ),
+    click.option("--endpoint-name", help="The endpoint that is watched. Default: ENDPOINT_NAME of the stage."),
+    click.option(
+        "--picture-days",
+        type=click.IntRange(4, 36500),
+        help="Days that pictures stay in the inbox. Default: as many as now, at first 365.",
+    ),
+    click.option(
+        "--delete-content",
+        is_flag=True,
+        help="Agree to changes that remove or replace a bucket, a table, a queue or a log group with what is in it.",
+    ),
+    options.yes,
 )
-endpoint_name = click.option(
-    "--endpoint-name", help="The endpoint that is watched. Default: ENDPOINT_NAME of the stage."
-)
-picture_days = click.option(
-    "--picture-days",
-    type=click.IntRange(4, 36500),
-    help="Days that pictures stay in the inbox. Default: as many as now, at first 365.",
-)
-delete_content = click.option(
-    "--delete-content",
-    is_flag=True,
-    help="Agree to changes that remove or replace a bucket, a table, a queue or a log group with what is in it.",
-)
+"""The options that say what is wanted of a stack."""
 
 
 @dataclass(frozen=True)
@@ -52,25 +55,23 @@ class Wish:
     quiet: bool
 
 
+def wishing(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with these options.
+
+    Args:
+        command: what takes them, by the names of `Wish`.
+    """
+    for option in reversed(WISHES):
+        command = option(command)
+    return command
+
+
 @click.command(name="up", short_help="Make or update everything that Chalice does not.")
 @options.stage
-@alarm_email
-@endpoint_name
-@picture_days
-@delete_content
+@wishing
 @options.chalice
-@options.yes
 @options.as_json
-def command(
-    stage: str,
-    alarm_email: str | None,
-    endpoint_name: str | None,
-    picture_days: int | None,
-    delete_content: bool,  # noqa: FBT001 - click passes options by name
-    folder: Path,
-    yes: bool,  # noqa: FBT001
-    as_json: bool,  # noqa: FBT001
-) -> None:
+def command(stage: str, folder: Path, *, as_json: bool, **wished: Any) -> None:
     """Make or update everything of a stage that Chalice does not, and write its names into .chalice/.
 
     That is buckets, table, state machines, roles, log groups, queue, topics, alarms and dashboard. What would change is
@@ -78,7 +79,7 @@ def command(
     stays.
     """
     names = options.names(stage, folder)
-    done = bring_up(names, folder, Wish(alarm_email, endpoint_name, picture_days, delete_content, yes, quiet=as_json))
+    done = bring_up(names, folder, Wish(**wished, quiet=as_json))
     if as_json:
         console.print_json(done)
 

@@ -46,7 +46,7 @@ REF_IS_ARN = ("AWS::SNS::Topic", "AWS::StepFunctions::StateMachine")
 @cache
 def source() -> Json:
     """The template as it is sent, with its short forms written out."""
-    found, problems = decode_str(template.render(NAMES))
+    found, problems = decode_str(template.render())
     assert found, problems
     return dict(found)
 

@@ -17,7 +17,7 @@ from infrastructure import chalice as deployment
 from infrastructure import options, stack
 from infrastructure import template as rendering
 from infrastructure.names import Names
-from local.stack import ROOT
+from local import ROOT
 from tests.infrastructure.commands import run_well
 from tests.infrastructure.templates import QUEUE, TABLE, write
 from tests.runtime.account import DEPLOY

@@ -20,7 +20,7 @@ from infrastructure import chalice
 from infrastructure.checks import workflow
 from infrastructure.checks.common import Site
 from infrastructure.names import Names
-from local.stack import ROOT
+from local import ROOT
 from tests.infrastructure.conftest import forget_clients
 from tests.training.validation import checking_session
 from training.model_archive import pack

@@ -6,7 +6,7 @@ from dataclasses import replace
 from infrastructure import deployed
 from infrastructure.cost import Instances, Part, Serverless
 from infrastructure.traffic import DAYS, Traffic
-from local.stack import ROOT
+from local import ROOT
 
 DEFINITION = json.loads((ROOT / "statemachine.json").read_text())
 TEMPLATE = """

@@ -8,7 +8,7 @@ import pytest
 from infrastructure import chalice_config
 from infrastructure.errors import InputError
 from infrastructure.names import Names
-from local.stack import ROOT
+from local import ROOT
 
 NAMES = Names("dev", "999988887777", "eu-central-1")
 

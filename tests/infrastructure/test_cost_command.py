@@ -8,8 +8,8 @@ from click.testing import CliRunner, Result
 
 from infrastructure import deployed, prices, traffic
 from infrastructure.cli import main
-from infrastructure.stack import TEMPLATE
-from local.stack import ROOT
+from infrastructure.template import TEMPLATE
+from local import ROOT
 
 
 def run(*arguments: str | Path) -> Result:

@@ -6,7 +6,7 @@ import pytest
 
 from infrastructure import cost, deployed
 from infrastructure.errors import InputError
-from local.stack import ROOT
+from local import ROOT
 from tests.infrastructure.stages import (
     DEFINITION,
     MEMORY_MB,

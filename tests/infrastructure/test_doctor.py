@@ -24,7 +24,7 @@ from infrastructure.checks.common import Check, Finding, Severity, Site, fine
 from infrastructure.cli import main
 from infrastructure.errors import InfrastructureError
 from infrastructure.names import Names
-from local.stack import ROOT
+from local import ROOT
 from tests.infrastructure import healthy
 from tests.infrastructure.healthy import NAMES, Stage
 

@@ -8,7 +8,8 @@ from infrastructure import doctor
 from infrastructure.checks import live
 from infrastructure.checks.common import Site
 from infrastructure.doctor import Severity
-from local.stack import ROOT, Stack
+from local import ROOT
+from local.stack import Stack
 from tests.infrastructure.conftest import forget_clients
 from tests.infrastructure.healthy import NAMES
 

@@ -14,8 +14,9 @@ from infrastructure import stack as stacks
 from infrastructure import template
 from infrastructure.checks.workflow import tasks
 from infrastructure.names import INBOX_PREFIX, REST, Names
+from local import ROOT
 from local.resources import TRAINING_PREFIX
-from local.stack import ROOT, Stack
+from local.stack import Stack
 from tests.infrastructure.cloudformation import (
     NAMES,
     PARAMETERS,
@@ -115,7 +116,7 @@ def logged_by(function: str) -> set[str]:
 
 
 def test_cfn_lint_has_nothing_to_say() -> None:
-    assert found_by_cfn_lint(template.render(NAMES)) == []
+    assert found_by_cfn_lint(template.render()) == []
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_cfn_lint_has_nothing_to_say() -> None:
     ],
 )
 def test_cfn_lint_would_say_something(right: str, wrong: str, rule: str) -> None:
-    text = template.render(NAMES)
+    text = template.render()
     assert right in text
     assert any(one.startswith(rule) for one in found_by_cfn_lint(text.replace(right, wrong)))
 

@@ -9,7 +9,7 @@ from moto.cloudformation.models import Stack
 from infrastructure import template as rendering
 from infrastructure.errors import InfrastructureError
 from infrastructure.names import Names
-from local.stack import ROOT
+from local import ROOT
 from tests.infrastructure.conftest import forget_clients
 from tests.infrastructure.templates import write
 from tests.training.recorder import Recorder
@@ -18,7 +18,7 @@ NAMES = Names("dev", "123456789012", "us-east-1")
 
 
 def test_the_template_is_sent_with_the_state_machines_in_it() -> None:
-    body = rendering.render(NAMES)
+    body = rendering.render()
     definitions = re.findall(r"^ *DefinitionString: (.*)$", body, re.MULTILINE)
     assert json.loads((ROOT / "statemachine.json").read_text()) in [json.loads(json.loads(one)) for one in definitions]
     assert "DefinitionS3Location" not in body
@@ -29,7 +29,7 @@ def test_the_template_is_sent_with_the_state_machines_in_it() -> None:
 def test_the_definitions_are_plain_ascii_which_no_encoding_can_spoil(template: Path, tmp_path: Path) -> None:
     (tmp_path / "machine.json").write_text('{"Cause": "… \\" ${Table}"}', encoding="utf-8")
     write(template, "  Machine:\n    Properties:\n      DefinitionS3Location: machine.json\n")
-    body = rendering.render(NAMES)
+    body = rendering.render()
     assert body.isascii()
     assert body.endswith('      DefinitionString: "{\\"Cause\\":\\"\\\\u2026 \\\\\\" ${Table}\\"}"\n')
 
@@ -37,7 +37,7 @@ def test_the_definitions_are_plain_ascii_which_no_encoding_can_spoil(template: P
 def test_a_template_that_is_too_large_is_told_before_aws_is_asked(template: Path) -> None:
     write(template, f"  X: {'x' * rendering.MAX_TEMPLATE_BYTES}\n")
     with pytest.raises(InfrastructureError, match="CloudFormation takes 1,000,000"):
-        rendering.render(NAMES)
+        rendering.render()
 
 
 def test_all_that_is_left_out_are_comments() -> None:

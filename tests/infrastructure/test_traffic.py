@@ -19,9 +19,9 @@ from chalicelib import aws, reconcile, workflow
 from chalicelib.store import Record, Status
 from infrastructure import deployed, prices, traffic
 from infrastructure.traffic import Round, Traffic
-from local import samples
+from local import ROOT, samples
 from local.resources import create_table
-from local.stack import ROOT, Stack
+from local.stack import Stack
 from tests.infrastructure.stages import DEFINITION, MEASURED_STAGE, STAGE, TRAFFIC, ending
 
 SAMPLES = {"bicycle.png": Status.ACCEPTED, "house.webp": Status.REVIEW, "broken.jpg": Status.REJECTED}

@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from infrastructure import template as rendering
-from local.stack import ROOT
+from local import ROOT
 from tests.infrastructure.commands import run, run_well
 
 NAME = "scones-unlimited-dev"

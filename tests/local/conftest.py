@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from local.stack import ROOT, Stack
+from local import ROOT
+from local.stack import Stack
 from tests.local.deployments import Deployments, other_model, packed
 
 

@@ -15,8 +15,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from local import samples
-from local.stack import ROOT, Stack
+from local import ROOT, samples
+from local.stack import Stack
 from training.model_archive import pack
 
 Json = dict[str, Any]

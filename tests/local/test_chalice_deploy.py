@@ -12,12 +12,12 @@ import boto3
 import pytest
 
 from infrastructure.names import REST
-from local import samples
+from local import ROOT, samples
 from local.resources import ASYNCHRONOUS
-from local.stack import ROOT, Stack, stage_config
+from local.stack import Stack, stage_config
+from tests.calls import FUNCTIONS
 from tests.runtime.account import (
     DEPLOY,
-    FUNCTIONS,
     NAMES,
     Account,
     Project,

@@ -15,8 +15,7 @@ import boto3
 import httpx
 import pytest
 
-from local import samples
-from local.stack import ROOT
+from local import ROOT, samples
 
 RECORD_FIELDS = {"path", "id", "status", "label", "confidence", "known", "threshold", "model", "reason", "seconds"}
 

@@ -10,9 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from local import samples
+from local import ROOT, samples
 from local.endpoint import MAX_BODY, VARIANT, Endpoint, Fault, capture_key
-from local.stack import ROOT
 
 BICYCLE = samples.encode(samples.render(samples.draw_bicycle), "PNG")
 PNG = {"content-type": "image/png"}

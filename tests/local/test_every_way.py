@@ -29,8 +29,7 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state
 from chalicelib import aws, store
 from chalicelib.inbox import Source
 from chalicelib.store import Record, Status
-from local import samples
-from local.resources import ROOT
+from local import ROOT, samples
 from local.stack import Stack
 from tests.local.ways import NOT_WRITTEN, TIMEOUT, Ended, NotDriven, Plan, Way, plan, read, taken, ways
 

@@ -13,8 +13,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from chalicelib import workflow
-from local import hosting
-from local.stack import ROOT, Stack
+from local import ROOT, hosting
+from local.stack import Stack
 from tests.conftest import wait_for
 from tests.local.deployments import BICYCLE, IMAGE, INSTANCES, PLACE, SERVERLESS, VARIANT, Deployments, refused, tar
 from tests.local.deployments import version as version_of

@@ -15,8 +15,8 @@ from uuid import uuid4
 import boto3
 import pytest
 
-from local import CREDENTIALS, jobs
-from local.stack import ROOT, Stack
+from local import CREDENTIALS, ROOT, jobs
+from local.stack import Stack
 from tests.local.deployments import IMAGE, refused
 from tests.training.staged import write_data
 from training import fit

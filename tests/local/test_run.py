@@ -11,8 +11,8 @@ from pathlib import Path
 import boto3
 import pytest
 
-from local import samples
-from local.stack import LOCAL_STACK, ROOT, Stack
+from local import ROOT, samples
+from local.stack import LOCAL_STACK, Stack
 
 LOCAL = [sys.executable, "-m", "local"]
 Run = subprocess.CompletedProcess[str]

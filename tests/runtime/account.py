@@ -23,26 +23,14 @@ import pytest
 
 from chalicelib import store, workflow
 from chalicelib.inbox import Source
-from infrastructure.names import REST, Names
-from local import ACCOUNT, REGION
-from local.stack import ROOT, STAGE
+from infrastructure.names import Names
+from local import ACCOUNT, REGION, ROOT
+from local.stack import STAGE
 
 Json = dict[str, Any]
 T = TypeVar("T")
 
 NAMES = Names(STAGE, ACCOUNT, REGION)
-
-FUNCTIONS = (
-    "serialize",
-    "classify",
-    "filter",
-    "open_record",
-    "on_picture",
-    "on_stopped",
-    "reconcile",
-    "measure",
-    REST,
-)
 
 DEPLOY = ROOT / ".venv-deploy"
 """Where `chalice` is: the Python that runs it is the one that the functions get."""

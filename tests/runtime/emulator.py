@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local import HOST
-from local.stack import ROOT
+from local import HOST, ROOT
 
 ENVIRONMENT = ROOT / ".venv-runtime"
 PYTHON = ENVIRONMENT / "bin" / "python"

@@ -14,9 +14,9 @@ from PIL import Image
 
 from chalicelib import images, metrics, store
 from chalicelib.inbox import Source
-from local import samples
-from local.stack import ROOT
-from tests.runtime.account import FUNCTIONS, NAMES, Account, Project, deploying, identity
+from local import ROOT, samples
+from tests.calls import FUNCTIONS
+from tests.runtime.account import NAMES, Account, Project, deploying, identity
 from tests.runtime.emulator import Runtime
 
 pytestmark = deploying

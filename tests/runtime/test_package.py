@@ -7,7 +7,8 @@ from platform import machine
 
 import pytest
 
-from tests.runtime.account import DECOYS, DEPLOY, FUNCTIONS, NAMES, Account, Project, deploying, python_of
+from tests.calls import FUNCTIONS
+from tests.runtime.account import DECOYS, DEPLOY, NAMES, Account, Project, deploying, python_of
 
 pytestmark = deploying
 

@@ -13,7 +13,8 @@ from typing import Any
 import boto3
 import pytest
 
-from local.stack import ROOT, Stack
+from local import ROOT
+from local.stack import Stack
 from tests.training.archives import write_archive
 from tests.training.datasets import write_folder
 

@@ -3,7 +3,7 @@
 import click
 from rich.table import Column, Table
 
-from commandline import console
+from commandline import console, removal
 from training import options, teardown
 from training.layout import S3_FOLDERS
 
@@ -49,9 +49,7 @@ def command(
         console.results.print(table)
     if found:
         console.confirm(f"Remove these {len(found)}?", yes=yes)
-    for one in found:
-        one.remove()
-        console.messages.print(f"Removed the {one.kind} {one.name}.", markup=False)
+    removal.remove(found)
     if as_json:
         console.print_json({"removed": [{"kind": one.kind, "name": one.name} for one in found]})
     elif not found:
