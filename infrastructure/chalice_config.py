@@ -58,13 +58,26 @@ def read(folder: Path, stage: str) -> Stage:
     Raises:
         InputError: there is no such stage, or the file cannot be understood.
     """
-    found = _stage(_read(folder / CONFIG), folder, stage)
+    found = described(folder, stage)
     policies = {
         name: folder / one.get("iam_policy_file", f"policy-{stage}.json")
         for name, one in found.get("lambda_functions", {}).items()
     }
     variables = dict(found.get("environment_variables", {}))
     return Stage(stage, folder, variables, policies, found.get("api_gateway_stage", "api"))
+
+
+def described(folder: Path, stage: str) -> Json:
+    """A stage as the file has it.
+
+    Args:
+        folder: usually `.chalice`.
+        stage: its name.
+
+    Raises:
+        InputError: there is no such stage, or the file cannot be understood.
+    """
+    return _stage(_read(folder / CONFIG), folder, stage)
 
 
 def write(folder: Path, names: Names, outputs: Mapping[str, str]) -> list[str]:

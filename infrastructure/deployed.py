@@ -1,6 +1,5 @@
 """What is deployed, counted: the states, functions, alarms and metrics of a stage, and how long its functions work."""
 
-import json
 import re
 from collections import deque
 from collections.abc import Mapping
@@ -195,10 +194,9 @@ def memory_mb(folder: Path, name: str) -> dict[str, int]:
     Raises:
         InputError: there is no such stage, or the file cannot be understood.
     """
-    functions = chalice_config.read(folder, name).functions
-    found = json.loads((folder / chalice_config.CONFIG).read_text(encoding="utf-8"))["stages"][name]
+    found = chalice_config.described(folder, name)
     common = found.get("lambda_memory_size", DEFAULT_MEMORY_MB)
-    return {one: int(found["lambda_functions"][one].get("lambda_memory_size", common)) for one in functions}
+    return {one: int(own.get("lambda_memory_size", common)) for one, own in found.get("lambda_functions", {}).items()}
 
 
 def _records(state: Json, ending: str) -> bool:
