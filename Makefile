@@ -1,6 +1,6 @@
 # Each target makes the environment in .venv by itself when it is missing or older than the lock.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint format bench training walkthrough deploying lock diagram clean
+.PHONY: help demo up test programs lint format bench training walkthrough deploying lock diagram clean
 
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -25,9 +25,24 @@ demo: $(READY) ## See it work: classify sample pictures on this machine.
 up: $(READY) ## Start everything on this machine and stay until Ctrl-C.
 	$(BIN)/python -m local up
 
-test: $(READY) $(TRAINING) $(CONTAINER) $(VALIDATORS) $(if $(DEPLOY_PYTHON),$(DEPLOY) $(RUNTIME)) ## Run all tests.
+test: $(READY) $(TRAINING) $(CONTAINER) $(VALIDATORS) programs $(if $(DEPLOY_PYTHON),$(DEPLOY) $(RUNTIME)) ## Run all tests.
 	$(if $(DEPLOY_PYTHON),,@echo "There is no Python 3.12 or 3.13: what needs one is not tested. Name it with DEPLOY_PYTHON=.")
-	$(BIN)/python -m pytest
+	$(BIN)/python $(if $(REQUIRE_ALL),tests/api/nothing_left_out.py,-m pytest)
+
+# What tests need that neither PyPI nor npm has.
+programs:
+	@missing=; \
+	for name in chromium chromium-browser google-chrome missing; do command -v $$name >/dev/null && break; done; \
+	[ $$name != missing ] || missing=" chromium"; \
+	command -v curl >/dev/null || missing="$$missing curl"; \
+	[ -n "$$missing" ] || exit 0; \
+	if [ "$$(id -u)" = 0 ] && grep -qsx ID=debian /etc/os-release; then \
+		echo "Installing$$missing, once."; \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+			apt-get -qq install --yes --no-install-recommends $$missing >/dev/null && exit 0; \
+	fi; \
+	echo "Not here, and not installed, which takes root on Debian:$$missing."; \
+	echo "Left out are tests/browser without chromium, and tests/api/test_curl.py without curl."
 
 lint: $(READY) $(TRAINING) ## Check style and types.
 	$(BIN)/ruff check .
@@ -47,7 +62,7 @@ training: $(READY) $(TRAINING) ## Install what `python -m training` needs.
 walkthrough: $(READY) $(TRAINING) ## Run training/walkthrough.ipynb on this machine, from pictures to an endpoint and back.
 	$(BIN)/python -m local run $(BIN)/jupyter-execute --inplace training/walkthrough.ipynb
 
-diagram: $(READY) ## Draw docs/workflow.svg from statemachine.json.
+diagram: $(READY) ## Draw the workflow from statemachine.json, for the docs and for the page.
 	$(BIN)/python -m local diagram
 
 deploying: $(DEPLOY) ## Install what deploying needs; takes Python 3.12 or newer.
@@ -108,6 +123,6 @@ $(RUNTIME): tests/runtime/requirements.txt | $(READY)
 	@touch $@
 
 $(VALIDATORS): tests/validators/package-lock.json
-	@echo "Installing the validator of state machines; this takes a few seconds, once."
+	@echo "Installing the validators of state machines and of the page; this takes a few seconds, once."
 	@npm ci --silent --no-audit --no-fund --ignore-scripts --prefix tests/validators
 	@touch $@

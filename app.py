@@ -1,41 +1,75 @@
 """The Chalice app: the functions of the workflow, the S3 trigger and the REST routes. Wiring only."""
 
-import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import wraps
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from aws_lambda_powertools.logging import Logger
-from chalice.app import Chalice, CloudWatchEvent, IAMAuthorizer, Rate, Request, Response, S3Event
+from chalice.app import (
+    Authorizer,
+    Chalice,
+    CloudWatchEvent,
+    CognitoUserPoolAuthorizer,
+    IAMAuthorizer,
+    Rate,
+    Request,
+    Response,
+    S3Event,
+)
 
-from chalicelib import inbox, metrics, reconcile, steps, store, workflow
-from chalicelib.errors import InvalidRequest, SconesError
+from chalicelib import inbox, listing, metrics, overview, page, reconcile, rest, steps, store, workflow
+from chalicelib.errors import MethodNotTaken, NotNow, SconesError
+from chalicelib.inbox import Source
 from chalicelib.settings import Settings
-from chalicelib.store import Status
+from chalicelib.store import Record, Status
 
 Headers = dict[str, str | list[str]]
+View = Callable[..., Response]
+Handler = Callable[[dict[str, Any], Any], steps.State]
 
 app = Chalice(app_name="scones-unlimited", configure_logs=False)
+app.api.binary_types = [*rest.PICTURE_TYPES, "image/jpg"]
 settings = Settings.from_environment(os.environ)
 logger = Logger(service=app.app_name)
-signed = IAMAuthorizer()
+
+
+def entering(step: str) -> Callable[[Handler], Handler]:
+    """A handler that notes in the record that the picture has come to its step."""
+
+    def noting(handler: Handler) -> Handler:
+        @wraps(handler)
+        def handle(event: dict[str, Any], context: Any) -> steps.State:
+            try:
+                steps.enter(settings, event, step)
+            except Exception:
+                logger.warning("step could not be noted", exc_info=True, extra={"id": event.get("id")})
+            return handler(event, context)
+
+        return handle
+
+    return noting
 
 
 @app.lambda_function(name="serialize")
+@entering("Serialize")
 def serialize(event: dict[str, Any], _context: Any) -> steps.State:
     """Step 1: the S3 object becomes base64, small enough for the workflow."""
     return steps.serialize(event)
 
 
 @app.lambda_function(name="classify")
+@entering("Classify")
 def classify(event: dict[str, Any], _context: Any) -> steps.State:
     """Step 2: the endpoint's probabilities; the picture leaves the state."""
     return steps.classify(settings, event)
 
 
 @app.lambda_function(name="filter")
+@entering("Filter")
 def filter_(event: dict[str, Any], _context: Any) -> steps.State:
     """Step 3: the decision, or ThresholdConfidenceNotMet."""
     return steps.decide(settings, event)
@@ -108,58 +142,216 @@ def measure(_event: CloudWatchEvent) -> None:
     metrics.tell_oldest(settings.records_table, reconcile.oldest_unfinished(settings))
 
 
-def answering_problems(view: Callable[..., Any]) -> Callable[..., Any]:
-    """A view whose errors are answered in the one shape of RFC 9457."""
+signed: Authorizer = (
+    CognitoUserPoolAuthorizer("people", provider_arns=[settings.user_pool_arn])
+    if settings.user_pool_arn
+    else IAMAuthorizer()
+)
+"""Who may use the API: people of the user pool if there is one, else whoever signs with credentials of AWS's."""
 
-    @wraps(view)
-    def answer(**arguments: str) -> Any:
-        try:
-            return view(**arguments)
-        except SconesError as error:
-            problem = error
-        except Exception:
-            logger.exception("request failed")
-            problem = SconesError("What happened is in the log of the function.")
-        headers: Headers = {"Content-Type": "application/problem+json"}
-        return Response(problem.problem(), status_code=problem.status, headers=headers)
-
-    return answer
+shell: Authorizer | None = None if settings.user_pool_arn else signed
+"""Who may load the page: everybody where people sign in by it, since a browser brings no token when it opens a page."""
 
 
-@app.route("/classifications", methods=["POST"], authorizer=signed)
-@answering_problems
+def route(path: str, method: str, authorizer: Authorizer | None = signed) -> Callable[[View], View]:
+    """A route whose errors are answered in the one shape of RFC 9457, and which looks at content types itself."""
+
+    def register(view: View) -> View:
+        @wraps(view)
+        def answer(**arguments: str) -> Response:
+            try:
+                return view(**arguments)
+            except SconesError as error:
+                return _problem(error)
+            except Exception:
+                logger.exception("request failed")
+                return _problem(SconesError("What happened is in the log of the function."))
+
+        app.route(path, methods=[method], authorizer=authorizer, content_types=[])(answer)
+        return view
+
+    return register
+
+
+@app.middleware("http")
+def in_one_shape(event: Any, get_response: Callable[[Any], Response]) -> Response:
+    """What Chalice itself refuses is answered in the same shape; caches keep nothing unless a view says so."""
+    response = get_response(event)
+    if isinstance(response.body, dict) and response.body.get("Code") == "MethodNotAllowedError":
+        refused = _problem(MethodNotTaken(f"Allowed here: {response.headers['Allow']}."))
+        refused.headers["Allow"] = response.headers["Allow"]
+        response = refused
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+@route("/", "GET", authorizer=shell)
+def open_page() -> Response:
+    """The page."""
+    headers: Headers = {
+        "Content-Type": "text/html; charset=utf-8",
+        "Content-Security-Policy": page.policy(settings),
+        "Referrer-Policy": "no-referrer",
+    }
+    return Response(page.render(settings, _request().context["path"]), headers=headers)
+
+
+@route("/assets/{name}", "GET", authorizer=shell)
+def read_asset(name: str) -> Response:
+    """A file of the page."""
+    text, media_type = page.asset(name)
+    return Response(text, headers={"Content-Type": media_type, "Cache-Control": "private, max-age=60"})
+
+
+@route("/health", "GET")
+def health() -> Response:
+    """Whether the table can be read."""
+    store.bookmark(settings.records_table)
+    return Response({"status": "ok"})
+
+
+@route("/openapi.json", "GET")
+def describe() -> Response:
+    """The API, described for machines."""
+    from chalicelib import openapi  # here, because only those who ask for it need it
+
+    return Response(openapi.document(user_pool=bool(settings.user_pool_arn)))
+
+
+@route("/uploads", "POST")
+def allow_upload() -> Response:
+    """Leave to upload a picture straight to S3: `{"content_type"}`."""
+    return Response(asdict(inbox.allow_upload(settings.inbox_bucket, rest.announced_type(_body()))))
+
+
+@route("/classifications", "POST")
 def create_classification() -> Response:
-    """Classify a picture that is in the inbox: `{"key", "version_id"?}`."""
-    request = app.current_request
-    key, version_id = _named_picture(request)
-    record = workflow.start(settings, inbox.find(settings.inbox_bucket, key, version_id))
-    pending = record.status is Status.PENDING
-    path = request.context["path"] if request else "/classifications"  # behind API Gateway the stage is part of it
-    headers: Headers = {"Location": f"{path.rstrip('/')}/{record.id}"}
-    if pending:
-        headers["Retry-After"] = "1"
-    return Response(
-        record.as_dict(),
-        status_code=HTTPStatus.ACCEPTED if pending else HTTPStatus.OK,
-        headers=headers,
-    )
+    """Classify a picture: the body, or one that is in the inbox: `{"key", "version_id"?}`."""
+    request = _request()
+    record = workflow.start(settings, _posted(request))
+    record = workflow.wait(settings, record, rest.wait_seconds(request.headers.get("prefer")))
+    path = request.context["path"]  # behind API Gateway the stage is part of it
+    return _started(record, f"{path.rstrip('/')}/{record.id}")
 
 
-@app.route("/classifications/{identity}", methods=["GET"], authorizer=signed)
-@answering_problems
-def read_classification(identity: str) -> dict[str, Any]:
+@route("/classifications", "GET")
+def list_classifications() -> Response:
+    """Records, a page at a time: of a status or of all."""
+    statuses, order, limit, after = rest.listed(_request().query_params or {})
+    found = listing.page(settings.records_table, statuses, order, limit, after)
+    records = [rest.representation(settings, record) for record in found.records]
+    return Response({"classifications": records, "next": rest.cursor(found.after, statuses)})
+
+
+@route("/classifications/{identity}", "GET")
+def read_classification(identity: str) -> Response:
     """The record of a picture."""
-    return store.get(settings.records_table, identity).as_dict()
+    record = store.get(settings.records_table, identity)
+    if rest.names(_request().headers.get("if-none-match"), rest.etag(record)):
+        return Response("", status_code=HTTPStatus.NOT_MODIFIED, headers=_tagged(record))
+    return _told(record)
 
 
-def _named_picture(request: Request | None) -> tuple[str, str | None]:
-    try:
-        named = json.loads(request.raw_body if request else b"")
-        key, version_id = named["key"], named.get("version_id")
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        key = version_id = None
-    if not isinstance(key, str) or not isinstance(version_id, str | None):
-        raise InvalidRequest(
-            'Send JSON such as {"key": "inbox/photo.jpg"}, with "version_id" if you mean an older one.'
-        )
-    return key, version_id
+@route("/classifications/{identity}/picture", "GET")
+def read_picture(identity: str) -> Response:
+    """Where the picture is, for some minutes: a redirect, or JSON for those who accept that."""
+    record = store.get(settings.records_table, identity)
+    link = inbox.link(workflow.picture(settings, record), rest.picture_type(record.s3_key))
+    if rest.JSON in _request().headers.get("accept", ""):
+        return Response(asdict(link))
+    return Response("", status_code=HTTPStatus.FOUND, headers={"Location": link.url})
+
+
+@route("/classifications/{identity}/review", "PUT")
+def decide(identity: str) -> Response:
+    """Keep what a person decides: `{"label", "note"?}`."""
+    request, record = _request(), store.get(settings.records_table, identity)
+    label, note = rest.decided(_body(), record)
+    rest.check_unchanged(request.headers.get("if-match"), record)
+    by = rest.caller(request.context)
+    record = store.decide(settings.records_table, record, label, by, note)
+    logger.info("a person decided", extra={"id": record.id, "label": label, "by": by})
+    return _told(record)
+
+
+@route("/classifications/{identity}/review", "DELETE")
+def undecide(identity: str) -> Response:
+    """Take back what a person decided."""
+    record = store.get(settings.records_table, identity)
+    if record.status is not Status.REVIEWED:
+        raise NotNow(f"Nobody has decided about this picture: it is {record.status}.")
+    request = _request()
+    rest.check_unchanged(request.headers.get("if-match"), record)
+    record = store.undecide(settings.records_table, record)
+    logger.info("a decision was taken back", extra={"id": record.id, "by": rest.caller(request.context)})
+    return _told(record)
+
+
+@route("/classifications/{identity}/attempts", "POST")
+def run_again(identity: str) -> Response:
+    """Classify the same picture once more."""
+    record = workflow.run_again(settings, store.get(settings.records_table, identity))
+    return _started(record, _request().context["path"].removesuffix("/").removesuffix("/attempts"))
+
+
+@route("/overview", "GET")
+def read_overview() -> Response:
+    """What became of the pictures of the last hours, in figures."""
+    query: Mapping[str, str] = _request().query_params or {}
+    rest.check_names(query, "hours")
+    hours = rest.whole(query, "hours", rest.DEFAULT_HOURS, rest.MAX_HOURS)
+    since = store.now(ago=hours * 3600)
+    records = list(islice(listing.since(settings.records_table, since), overview.MAX_RECORDS + 1))
+    about = {
+        "since": since,
+        "hours": hours,
+        "waiting": listing.count(settings.records_table, Status.REVIEW),
+        "complete": len(records) <= overview.MAX_RECORDS,
+    }
+    return Response(about | overview.summarize(records[: overview.MAX_RECORDS]))
+
+
+def _posted(request: Request) -> Source:
+    media_type = rest.media_type(request.headers.get("content-type"))
+    if media_type == rest.JSON:
+        return inbox.find(settings.inbox_bucket, *rest.named_picture(_body()))
+    key = rest.idempotency_key(request.headers.get("idempotency-key"))
+    once = key and f"{rest.caller(request.context)} {key}"
+    return inbox.add(settings.inbox_bucket, rest.posted_picture(_body()), media_type, once)
+
+
+def _request() -> Request:
+    request = app.current_request
+    if request is None:
+        raise RuntimeError("There is no request.")
+    return request
+
+
+def _body() -> bytes:
+    body = _request().raw_body
+    return body if isinstance(body, bytes) else body.encode()
+
+
+def _started(record: Record, place: str) -> Response:
+    pending = record.status is Status.PENDING
+    response = _told(record, HTTPStatus.ACCEPTED if pending else HTTPStatus.OK)
+    response.headers["Location"] = place
+    if pending:
+        response.headers["Retry-After"] = "1"
+    return response
+
+
+def _told(record: Record, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    return Response(rest.representation(settings, record), status_code=status, headers=_tagged(record))
+
+
+def _tagged(record: Record) -> Headers:
+    return {"ETag": rest.etag(record), "Cache-Control": "private, no-cache"}
+
+
+def _problem(error: SconesError) -> Response:
+    headers: Headers = {"Content-Type": "application/problem+json"}
+    if error.status is HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = "1"
+    return Response(error.problem(), status_code=error.status, headers=headers)

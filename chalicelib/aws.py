@@ -47,6 +47,12 @@ THROTTLED = frozenset(
 an answer to HEAD."""
 
 
+LINKS: dict[str, Any] = {"signature_version": "s3v4", "s3": {"addressing_style": "virtual"}}
+"""How S3 is asked, so that links to objects are signed as all regions take it, and lead to the bucket's own region:
+else they lead to us-east-1, which sends browsers on to where the page may not load from.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html"""
+
+
 @cache
 def client(service: str, attempts: int = 3, read_timeout: float = READ_TIMEOUT) -> Any:
     """A boto3 client.
@@ -60,6 +66,7 @@ def client(service: str, attempts: int = 3, read_timeout: float = READ_TIMEOUT) 
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=read_timeout,
         retries={"mode": "standard", "total_max_attempts": attempts},
+        **(LINKS if service == "s3" else {}),
     )
     return boto3.client(service, config=config)  # type: ignore[call-overload]
 

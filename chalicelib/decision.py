@@ -90,3 +90,16 @@ def is_enough(confidence: float, threshold: float, known: float | None = None, m
 def is_known(known: float | None, min_known: float) -> bool:
     """Whether a picture shows one of the classes at all, as far as the model can tell; NaN is not enough."""
     return known is None or known >= min_known
+
+
+def sureness(confidence: float, known: float | None) -> float:
+    """How sure the model is of a picture, all in all: whoever reviews begins with the least.
+
+    Args:
+        confidence: of the likeliest class, 0 to 1.
+        known: as for `decide`.
+
+    Returns:
+        The lesser of the two, 0 to 1.
+    """
+    return confidence if known is None else min(confidence, known)

@@ -13,8 +13,17 @@
     │   ├── EndpointUnavailable          missing, misnamed or forbidden: does not pass by itself
     │   └── InvalidInference             answered, but not with probabilities
     ├── StorageBusy                      S3, DynamoDB or Step Functions throttled or failing: passes
-    ├── InvalidRequest                   the caller's fault: a body or an event that cannot be understood
-    ├── RecordNotFound                   no classification has this id
+    ├── RequestError                     the caller's fault
+    │   ├── InvalidRequest               a body, a parameter or an event that cannot be understood
+    │   ├── BodyNotTaken                 a body of a kind that is not taken
+    │   ├── BodyTooLarge                 a body that does not fit through the API
+    │   ├── RecordNotFound               no classification has this id
+    │   ├── PageNotFound                 the page has no such file
+    │   ├── MethodNotTaken               this cannot be done to it
+    │   ├── NotNow                       where the picture stands does not allow it
+    │   ├── RecordChanged                somebody else has changed the record since it was read
+    │   ├── EtagMissing                  a change that does not say what it is based on
+    │   └── IdempotencyKeyReused         one Idempotency-Key for two pictures
     └── SettingsError                    the deployment's fault: an environment variable is missing or wrong
 
 The class name is what Lambda reports as the error's type and what `statemachine.json` retries and catches: renaming a
@@ -118,18 +127,80 @@ class StorageBusy(SconesError):
     title = "The service is busy, try again in a moment"
 
 
-class InvalidRequest(SconesError):
-    """A body or an event that cannot be understood."""
+class RequestError(SconesError):
+    """The caller's fault: asking again for the same will not help."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+
+class InvalidRequest(RequestError):
+    """A body, a parameter or an event that cannot be understood."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     title = "The request cannot be understood"
 
 
-class RecordNotFound(SconesError):
+class BodyNotTaken(RequestError):
+    """A body of a kind that is not taken."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    title = "This kind of body is not taken"
+
+
+class BodyTooLarge(RequestError):
+    """A body that does not fit through API Gateway and Lambda."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    title = "The body is too large"
+
+
+class RecordNotFound(RequestError):
     """No classification has this id."""
 
     status = HTTPStatus.NOT_FOUND
     title = "No such classification"
+
+
+class PageNotFound(RequestError):
+    """The page has no such file."""
+
+    status = HTTPStatus.NOT_FOUND
+    title = "No such file"
+
+
+class MethodNotTaken(RequestError):
+    """A method that a route does not have."""
+
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+    title = "This cannot be done here"
+
+
+class NotNow(RequestError):
+    """Where the picture stands does not allow it."""
+
+    status = HTTPStatus.CONFLICT
+    title = "The classification is not in a state for this"
+
+
+class RecordChanged(RequestError):
+    """Somebody else has changed the record since the caller read it."""
+
+    status = HTTPStatus.PRECONDITION_FAILED
+    title = "The classification has changed meanwhile"
+
+
+class EtagMissing(RequestError):
+    """A change that does not say which state of the record it is based on (RFC 6585)."""
+
+    status = HTTPStatus.PRECONDITION_REQUIRED
+    title = "Say what the change is based on"
+
+
+class IdempotencyKeyReused(RequestError):
+    """One Idempotency-Key for two different pictures."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    title = "The Idempotency-Key belongs to another picture"
 
 
 class SettingsError(SconesError):

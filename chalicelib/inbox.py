@@ -2,18 +2,26 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, urlsplit
+from uuid import uuid4
 
 from botocore.exceptions import ClientError
 
 from chalicelib import aws
-from chalicelib.errors import ImageNotFound, ImageTooLarge, InvalidRequest
+from chalicelib.errors import IdempotencyKeyReused, ImageNotFound, ImageTooLarge, InvalidRequest, StorageBusy
 from chalicelib.limits import MAX_BYTES
 
 PREFIX = "inbox/"
 """What lies under this prefix is classified. Results never go here: they would trigger the workflow again."""
+
+UPLOADS = f"{PREFIX}uploads/"
+"""Where pictures go that come through the API."""
+
+LINK_SECONDS = 900
+"""How long a link to a picture holds, and leave to upload one."""
 
 MAX_KEY_BYTES = 1024
 """UTF-8 bytes of a key: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
@@ -50,6 +58,38 @@ class Listed:
 
     source: Source
     at: datetime
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link to a picture, for whoever has it.
+
+    Attributes:
+        url: the link.
+        expires_at: until when it holds, ISO 8601, UTC.
+    """
+
+    url: str
+    expires_at: str
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Leave to upload one picture, by a form that is posted to S3.
+
+    Attributes:
+        url: where the form goes.
+        fields: what it has to hold before its last field, `file`.
+        key: what the picture will be called.
+        expires_at: until when, ISO 8601, UTC.
+        max_bytes: the largest file that S3 takes.
+    """
+
+    url: str
+    fields: dict[str, str]
+    key: str
+    expires_at: str
+    max_bytes: int
 
 
 Marker = tuple[str, str]
@@ -111,6 +151,77 @@ def find(bucket: str, key: str, version_id: str | None = None) -> Source:
     return Source(bucket, key, _version(head.get("VersionId")), head["ETag"].strip('"'))
 
 
+def add(bucket: str, data: bytes, content_type: str, once: str | None = None) -> Source:
+    """Put a picture into the inbox, as one that came through the API.
+
+    Args:
+        bucket: the bucket's name.
+        data: the picture's bytes.
+        content_type: its media type.
+        once: what stands for this upload and no other, if it may be tried several times: the picture is put there
+            once, and found there again. https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+
+    Raises:
+        IdempotencyKeyReused: another picture was put there for the same `once`.
+        StorageBusy: S3 is throttling or failing, or the same upload is under way.
+    """
+    key = f"{UPLOADS}once/{sha256(once.encode()).hexdigest()}" if once else _fresh_key()
+    digest = sha256(data).hexdigest()
+    only_new = {"IfNoneMatch": "*"} if once else {}
+    try:
+        with aws.storage("keep the picture"):
+            put = aws.client("s3").put_object(
+                Bucket=bucket, Key=key, Body=data, ContentType=content_type, Metadata={"sha256": digest}, **only_new
+            )
+    except ClientError as error:
+        if aws.code(error) == "ConditionalRequestConflict":
+            raise StorageBusy("The same picture is being uploaded right now: ask again in a moment.") from error
+        if aws.code(error) != "PreconditionFailed":
+            raise
+        return _added_before(bucket, key, digest)
+    return Source(bucket, key, _version(put.get("VersionId")), put["ETag"].strip('"'))
+
+
+def link(source: Source, media_type: str | None = None) -> Link:
+    """A link by which a browser gets a picture from S3.
+
+    Args:
+        source: the picture.
+        media_type: what S3 shall call it; what it was called when it came in if None.
+    """
+    named = {"Bucket": source.bucket, "Key": source.key} | ({"ResponseContentType": media_type} if media_type else {})
+    url = aws.client("s3").generate_presigned_url(
+        "get_object", Params=named | _named(source.version_id), ExpiresIn=LINK_SECONDS
+    )
+    return Link(url, _expiry())
+
+
+def allow_upload(bucket: str, content_type: str) -> Upload:
+    """Leave to upload one picture straight to S3, under a name that no other has.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html
+
+    Args:
+        bucket: the bucket's name.
+        content_type: the picture's media type.
+    """
+    key = _fresh_key()
+    post = aws.client("s3").generate_presigned_post(
+        bucket,
+        key,
+        Fields={"Content-Type": content_type},
+        Conditions=[{"Content-Type": content_type}, ["content-length-range", 1, MAX_BYTES]],
+        ExpiresIn=LINK_SECONDS,
+    )
+    return Upload(post["url"], post["fields"], key, _expiry(), MAX_BYTES)
+
+
+def origin(bucket: str) -> str:
+    """Where S3 serves a bucket, as browsers name it in a Content-Security-Policy."""
+    place = urlsplit(aws.client("s3").generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": PREFIX}))
+    return f"{place.scheme}://{place.netloc}"
+
+
 def versions(bucket: str, after: Marker | None = None) -> Iterator[tuple[list[Listed], Marker | None]]:
     """Everything that ever came in and is still there, older versions too, page by page.
 
@@ -170,6 +281,23 @@ def read(source: Source) -> bytes:
                 "The picture was replaced before it was read: the newer one is classified in its stead."
             ) from error
         raise
+
+
+def _fresh_key() -> str:
+    return f"{UPLOADS}{datetime.now(UTC):%Y-%m-%d}/{uuid4()}"
+
+
+def _expiry() -> str:
+    at = datetime.now(UTC) + timedelta(seconds=LINK_SECONDS)
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _added_before(bucket: str, key: str, digest: str) -> Source:
+    with aws.storage("look for the picture"):
+        head = aws.client("s3").head_object(Bucket=bucket, Key=key)
+    if head["Metadata"].get("sha256") != digest:
+        raise IdempotencyKeyReused("Send another Idempotency-Key: this one belongs to a picture that came before.")
+    return Source(bucket, key, _version(head.get("VersionId")), head["ETag"].strip('"'))
 
 
 def _is_folder(key: str, size: int | None) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chalicelib import inbox, store, workflow
+from chalicelib import inbox, listing, store, workflow
 from chalicelib.errors import InvalidRequest
 from chalicelib.inbox import Marker, Source
 from chalicelib.settings import Settings
@@ -109,7 +109,7 @@ def oldest_unfinished(settings: Settings) -> float:
     Raises:
         StorageBusy: DynamoDB is throttling or failing.
     """
-    record = next(store.waiting(settings.records_table, Status.PENDING), None)
+    record = next(listing.waiting(settings.records_table, Status.PENDING), None)
     return 0.0 if record is None else max(0.0, (datetime.now(UTC) - _time(record.updated_at)).total_seconds())
 
 
@@ -133,7 +133,7 @@ def _time(text: str) -> datetime:
 
 def _restart_pending(settings: Settings, outcome: Outcome, seconds_left: Callable[[], float]) -> bool:
     """Start what is PENDING for long; whether there was time for all."""
-    for record in store.waiting(settings.records_table, Status.PENDING, until=store.now(ago=GRACE)):
+    for record in listing.waiting(settings.records_table, Status.PENDING, until=store.now(ago=GRACE)):
         if seconds_left() < ENOUGH_TIME:
             return False
         _again(settings, record, outcome)

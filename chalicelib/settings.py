@@ -1,5 +1,6 @@
 """The environment, read and checked once."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -7,6 +8,9 @@ from chalicelib.errors import SettingsError
 
 DEFAULT_THRESHOLD = 0.93
 """The confidence (0 to 1) to accept at, where neither the stage nor the model names one."""
+
+ORIGIN = re.compile(r"https://[a-z0-9.-]+", re.IGNORECASE)
+"""An address without a path."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,10 @@ class Settings:
         threshold: `CONFIDENCE_THRESHOLD`, 0 to 1: accept from this confidence on. Unset, the model's own holds.
         min_known: `MIN_KNOWN`, 0 to 1: accept only what shows one of the classes at least this surely. Unset, the
             model's own holds.
+        user_pool_arn: `USER_POOL_ARN`, the Cognito user pool whose people may use the API. Unset, AWS credentials may.
+        user_pool_client_id: `USER_POOL_CLIENT_ID`, the app client of the pool that the page signs in with.
+        user_pool_domain: `USER_POOL_DOMAIN`, where the pool's sign-in is, like
+            `https://scones.auth.us-east-1.amazoncognito.com`.
     """
 
     inbox_bucket: str
@@ -32,6 +40,9 @@ class Settings:
     labels: tuple[str, ...]
     threshold: float | None
     min_known: float | None
+    user_pool_arn: str | None = None
+    user_pool_client_id: str | None = None
+    user_pool_domain: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -51,6 +62,7 @@ class Settings:
             labels=_labels(environment),
             threshold=_fraction(environment, "CONFIDENCE_THRESHOLD"),
             min_known=_fraction(environment, "MIN_KNOWN"),
+            **_user_pool(environment),
         )
 
 
@@ -59,6 +71,20 @@ def _text(environment: Mapping[str, str], name: str) -> str:
     if not value:
         raise SettingsError(f"Set {name} in environment_variables of the stage in .chalice/config.json: it is empty.")
     return value
+
+
+def _user_pool(environment: Mapping[str, str]) -> dict[str, str | None]:
+    names = ("USER_POOL_ARN", "USER_POOL_CLIENT_ID", "USER_POOL_DOMAIN")
+    values = {name: environment.get(name, "").strip() or None for name in names}
+    if any(values.values()) and not all(values.values()):
+        missing = ", ".join(name for name, value in values.items() if not value)
+        raise SettingsError(f"Set {missing} too, or none of {', '.join(names)}: people sign in with all three.")
+    domain = values["USER_POOL_DOMAIN"]
+    if domain and not ORIGIN.fullmatch(domain):
+        raise SettingsError(
+            f"USER_POOL_DOMAIN takes an address like https://NAME.auth.REGION.amazoncognito.com, not {domain!r}."
+        )
+    return {name.lower(): value for name, value in values.items()}
 
 
 def _labels(environment: Mapping[str, str]) -> tuple[str, ...]:

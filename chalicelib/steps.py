@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from chalicelib import decision, endpoint, inbox, workflow
+from chalicelib import decision, endpoint, inbox, store, workflow
 from chalicelib.errors import InvalidRequest
 from chalicelib.inbox import Source
 from chalicelib.settings import DEFAULT_THRESHOLD, Settings
@@ -49,8 +49,8 @@ def classify(settings: Settings, state: Mapping[str, Any]) -> State:
 
     Returns:
         The same without the picture, plus `labels`, `inferences` (their probabilities), the likeliest `label` and its
-        `confidence`, `known` and `model` (None where the model does not tell), and what the decision will ask for:
-        `threshold` and `min_known`, the stage's if it has its own, else the model's.
+        `confidence`, `known` and `model` (None where the model does not tell), `sureness` of it all, and what the
+        decision will ask for: `threshold` and `min_known`, the stage's if it has its own, else the model's.
 
     Raises:
         InvalidRequest: there is no picture in the state.
@@ -76,6 +76,7 @@ def classify(settings: Settings, state: Mapping[str, Any]) -> State:
         "label": likeliest.label,
         "confidence": likeliest.confidence,
         "known": answer.known,
+        "sureness": decision.sureness(likeliest.confidence, answer.known),
         "model": answer.model,
         "threshold": _first(settings.threshold, answer.threshold, DEFAULT_THRESHOLD),
         "min_known": _first(settings.min_known, answer.min_known, 0.0),
@@ -125,6 +126,22 @@ def open_record(settings: Settings, state: Mapping[str, Any]) -> State:
     source = Source(_text(state, "s3_bucket"), _text(state, "s3_key"), state.get("version_id"), etag)
     record = None if source.key.endswith("/") else workflow.take(settings, source)
     return {"done": True} if record is None else {**json.loads(workflow.execution_input(record)), "done": False}
+
+
+def enter(settings: Settings, state: Mapping[str, Any], step: str) -> None:
+    """Note in the record that an execution has come to a step.
+
+    Args:
+        settings: the table.
+        state: `id` and `attempt`; one without them has no record.
+        step: the step's name in `statemachine.json`.
+
+    Raises:
+        StorageBusy: DynamoDB is throttling or failing.
+    """
+    identity, attempt = state.get("id"), state.get("attempt")
+    if isinstance(identity, str) and isinstance(attempt, int):
+        store.enter(settings.records_table, identity, attempt, step)
 
 
 def _text(state: Mapping[str, Any], name: str) -> str:

@@ -1,18 +1,18 @@
 """The classification records, in DynamoDB.
 
     PENDING ──► ACCEPTED              sure enough
-            ├─► REVIEW ──► REVIEWED   not sure enough: a person decides
+            ├─► REVIEW ◄─► REVIEWED   not sure enough: a person decides, and may undo it
             ├─► REJECTED              the picture's fault
             └─► FAILED ──► PENDING    our fault: starting it again counts an attempt
 
-This module opens a record and reads it. The endings are written by the state machine itself, straight into the table
-and on the condition that the record is still PENDING at the same attempt, so that the first ending stands. Only where
-an execution could not write one, `fail` does, on the same condition.
+This module opens a record, reads it, and keeps what a person decides. The endings are written by the state machine
+itself, straight into the table and on the condition that the record is still PENDING at the same attempt, so that the
+first ending stands. Only where an execution could not write one, `fail` does, on the same condition.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -20,14 +20,20 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from chalicelib import aws
-from chalicelib.errors import RecordNotFound, StorageBusy
+from chalicelib.errors import RecordChanged, RecordNotFound, StorageBusy
 
 MAX_ID_BYTES = 2048
 """UTF-8 bytes of a partition key:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
 
-INDEX = "by_status"
-"""The index of the records by status and `updated_at`: who waits, and since when."""
+CONDITION_FAILED = "ConditionalCheckFailedException"
+"""DynamoDB's code for a write whose condition does not hold."""
+
+STEP_TIMEOUT = 1.0
+"""Seconds that a step waits to be noted."""
+
+NEITHER = "neither"
+"""What a person says of a picture that shows none of the classes."""
 
 BOOKMARK = "#reconcile"
 """The key of the one item that is no record, and that no execution could be named."""
@@ -46,6 +52,36 @@ class Status(StrEnum):
     REVIEWED = "REVIEWED"
     REJECTED = "REJECTED"
     FAILED = "FAILED"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of the workflow that a picture came to.
+
+    Attributes:
+        step: the state's name in `statemachine.json`.
+        at: when, ISO 8601, UTC.
+    """
+
+    step: str
+    at: str
+
+
+@dataclass(frozen=True)
+class Review:
+    """What a person decided about a picture that was held back.
+
+    Attributes:
+        label: one of the record's labels, or `NEITHER`.
+        note: what else they had to say.
+        by: who, as AWS or the user pool knows them.
+        at: when, ISO 8601, UTC.
+    """
+
+    label: str
+    note: str | None
+    by: str
+    at: str
 
 
 @dataclass(frozen=True)
@@ -71,6 +107,10 @@ class Record:
         min_known: the `known` that was asked for.
         model: the model's version; None where it does not tell.
         reason: why it was held back, rejected, or failed, in words.
+        ended_at: when the workflow came to its end with it; None while PENDING.
+        steps: what it came to on its way; a step that was tried again is there again.
+        review: what a person decided; None unless REVIEWED.
+        reviews: how often a person decided or took that back.
     """
 
     id: str
@@ -91,6 +131,10 @@ class Record:
     min_known: float | None = None
     model: str | None = None
     reason: str | None = None
+    ended_at: str | None = None
+    steps: tuple[Step, ...] = ()
+    review: Review | None = None
+    reviews: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """The record as JSON takes it."""
@@ -114,7 +158,7 @@ def restart(table: str, record: Record) -> Record:
 
     Args:
         table: the table's name.
-        record: as it was read; FAILED, or PENDING with an execution that is gone.
+        record: as it was read, at whatever end, or PENDING with an execution that is gone.
 
     Returns:
         The record that stands afterwards.
@@ -123,7 +167,17 @@ def restart(table: str, record: Record) -> Record:
         RecordNotFound: it was deleted meanwhile.
         StorageBusy: DynamoDB is throttling or failing.
     """
-    again = replace(record, status=Status.PENDING, attempt=record.attempt + 1, updated_at=now(), reason=None)
+    again = Record(
+        id=record.id,
+        status=Status.PENDING,
+        s3_bucket=record.s3_bucket,
+        s3_key=record.s3_key,
+        version_id=record.version_id,
+        etag=record.etag,
+        attempt=record.attempt + 1,
+        created_at=record.created_at,
+        updated_at=now(),
+    )
     return _put(
         table,
         again,
@@ -147,7 +201,7 @@ def get(table: str, identity: str) -> Record:
         response = aws.client("dynamodb").get_item(TableName=table, Key={"id": {"S": identity}}, ConsistentRead=True)
     if "status" not in response.get("Item", {}):
         raise RecordNotFound(f"There is no classification {identity}.")
-    return _record(response["Item"])
+    return parse(response["Item"])
 
 
 def bookmark(table: str) -> tuple[str, str]:
@@ -189,56 +243,97 @@ def fail(table: str, identity: str, attempt: int, error: str, cause: str) -> boo
     Raises:
         StorageBusy: DynamoDB is throttling or failing.
     """
-    try:
-        with aws.storage("end the record"):
-            aws.client("dynamodb").update_item(
-                TableName=table,
-                Key={"id": {"S": identity}},
-                UpdateExpression="SET #status = :failed, updated_at = :now, #error = :error",
-                ConditionExpression="#status = :pending AND attempt = :attempt",
-                ExpressionAttributeNames={"#status": "status", "#error": "error"},
-                ExpressionAttributeValues={
-                    ":failed": {"S": Status.FAILED},
-                    ":pending": {"S": Status.PENDING},
-                    ":attempt": {"N": str(attempt)},
-                    ":now": {"S": now()},
-                    ":error": {"S": json.dumps({"Error": error, "Cause": cause})},
-                },
-            )
-    except ClientError as failure:
-        if aws.code(failure) != "ConditionalCheckFailedException":
-            raise
-        return False
-    return True
+    return _update(
+        "end the record",
+        aws.client("dynamodb"),
+        TableName=table,
+        Key={"id": {"S": identity}},
+        UpdateExpression="SET #status = :failed, updated_at = :now, #error = :error",
+        ConditionExpression="#status = :pending AND attempt = :attempt",
+        ExpressionAttributeNames={"#status": "status", "#error": "error"},
+        ExpressionAttributeValues={
+            ":failed": {"S": Status.FAILED},
+            ":pending": {"S": Status.PENDING},
+            ":attempt": {"N": str(attempt)},
+            ":now": {"S": now()},
+            ":error": {"S": json.dumps({"Error": error, "Cause": cause})},
+        },
+    )
 
 
-def waiting(table: str, status: Status, until: str | None = None) -> Iterator[Record]:
-    """The records of a status, those that came to it first foremost.
-
-    The index that is read lags behind the table by moments.
+def enter(table: str, identity: str, attempt: int, step: str) -> bool:
+    """Note that an attempt has come to a step; quickly or not at all, since nothing depends on it.
 
     Args:
         table: the table's name.
-        status: the status.
-        until: only what came to it before this time, as `now` writes it.
+        identity: the record's id.
+        attempt: the attempt.
+        step: the state's name in `statemachine.json`.
+
+    Returns:
+        Whether it was noted: not where the record is at another attempt, or not there.
 
     Raises:
         StorageBusy: DynamoDB is throttling or failing.
     """
-    query: dict[str, Any] = {
-        "TableName": table,
-        "IndexName": INDEX,
-        "KeyConditionExpression": "#status = :status" + (" AND updated_at < :until" if until else ""),
-        "ExpressionAttributeNames": {"#status": "status"},
-        "ExpressionAttributeValues": {":status": {"S": status}} | ({":until": {"S": until}} if until else {}),
-    }
-    while True:
-        with aws.storage("look for records"):
-            page = aws.client("dynamodb").query(**query)
-        yield from map(_record, page["Items"])
-        if "LastEvaluatedKey" not in page:
-            return
-        query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+    return _update(
+        "note the step",
+        aws.client("dynamodb", attempts=1, read_timeout=STEP_TIMEOUT),
+        TableName=table,
+        Key={"id": {"S": identity}},
+        UpdateExpression="SET steps = list_append(if_not_exists(steps, :none), :this)",
+        ConditionExpression="attempt = :attempt",
+        ExpressionAttributeValues={
+            ":none": {"L": []},
+            ":this": {"L": [{"M": {"step": {"S": step}, "at": {"S": now()}}}]},
+            ":attempt": {"N": str(attempt)},
+        },
+    )
+
+
+def decide(table: str, record: Record, label: str, by: str, note: str | None = None) -> Record:
+    """Keep what a person decides about a picture that was held back.
+
+    Args:
+        table: the table's name.
+        record: as the person saw it; REVIEW, or REVIEWED to decide again.
+        label: one of the record's labels, or `NEITHER`.
+        by: who decides.
+        note: what else they have to say.
+
+    Returns:
+        The record, REVIEWED.
+
+    Raises:
+        RecordChanged: it is not as the person saw it any more.
+        StorageBusy: DynamoDB is throttling or failing.
+    """
+    review = Review(label, note, by, now())
+    return _set_review(
+        table,
+        record,
+        "SET #status = :status, updated_at = :now, ended_at = if_not_exists(ended_at, updated_at), review = :review",
+        {":status": {"S": Status.REVIEWED}, ":review": {"S": json.dumps(asdict(review))}},
+    )
+
+
+def undecide(table: str, record: Record) -> Record:
+    """Take back what a person decided.
+
+    Args:
+        table: the table's name.
+        record: as the person saw it, REVIEWED.
+
+    Returns:
+        The record, REVIEW again.
+
+    Raises:
+        RecordChanged: it is not as the person saw it any more.
+        StorageBusy: DynamoDB is throttling or failing.
+    """
+    return _set_review(
+        table, record, "SET #status = :status, updated_at = :now REMOVE review", {":status": {"S": Status.REVIEW}}
+    )
 
 
 def missing(table: str, identities: Sequence[str]) -> set[str]:
@@ -292,6 +387,46 @@ def explain(error: str) -> str:
     return message or f"The step ended with {caught.get('Error')}."
 
 
+def _set_review(table: str, record: Record, update: str, values: dict[str, Any]) -> Record:
+    unchanged = "#status = :seen AND attempt = :attempt AND "
+    try:
+        with aws.storage("keep the review"):
+            answer = aws.client("dynamodb").update_item(
+                TableName=table,
+                Key={"id": {"S": record.id}},
+                UpdateExpression=f"{update} ADD reviews :one",
+                ConditionExpression=unchanged
+                + ("reviews = :reviews" if record.reviews else "attribute_not_exists(reviews)"),
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues={
+                    **values,
+                    **({":reviews": {"N": str(record.reviews)}} if record.reviews else {}),
+                    ":seen": {"S": record.status},
+                    ":attempt": {"N": str(record.attempt)},
+                    ":now": {"S": now()},
+                    ":one": {"N": "1"},
+                },
+                ReturnValues="ALL_NEW",
+            )
+    except ClientError as error:
+        if aws.code(error) != CONDITION_FAILED:
+            raise
+        raise RecordChanged("Somebody else has decided since you looked: read it again, then decide.") from error
+    return parse(answer["Attributes"])
+
+
+def _update(what: str, client: Any, **update: Any) -> bool:
+    """Change a record if a condition holds; whether it did."""
+    try:
+        with aws.storage(what):
+            client.update_item(**update)
+    except ClientError as error:
+        if aws.code(error) != CONDITION_FAILED:
+            raise
+        return False
+    return True
+
+
 def _put(table: str, record: Record, what: str, **condition: Any) -> Record:
     """Write a record if a condition holds; the record that stands afterwards."""
     try:
@@ -303,12 +438,12 @@ def _put(table: str, record: Record, what: str, **condition: Any) -> Record:
                 **condition,
             )
     except ClientError as error:
-        if aws.code(error) != "ConditionalCheckFailedException":
+        if aws.code(error) != CONDITION_FAILED:
             raise
         standing = error.response.get("Item")
         if standing is None:
             raise RecordNotFound(f"There is no classification {record.id}.") from error
-        return _record(standing)  # type: ignore[arg-type]
+        return parse(standing)  # type: ignore[arg-type]
     return record
 
 
@@ -329,7 +464,9 @@ def _item(record: Record) -> dict[str, dict[str, str]]:
     }
 
 
-def _record(item: Mapping[str, Mapping[str, str]]) -> Record:
+def parse(item: Mapping[str, Any]) -> Record:
+    """The record that an item of the table holds."""
+
     def text(name: str) -> str | None:
         return item[name]["S"] if name in item else None
 
@@ -339,10 +476,16 @@ def _record(item: Mapping[str, Mapping[str, str]]) -> Record:
     def parsed(name: str) -> Any:
         return json.loads(item[name]["S"]) if name in item else None
 
-    labels, inferences, error = parsed("labels"), parsed("inferences"), text("error")
+    status, labels, inferences, error = (
+        Status(item["status"]["S"]),
+        parsed("labels"),
+        parsed("inferences"),
+        text("error"),
+    )
+    review = parsed("review")
     return Record(
         id=item["id"]["S"],
-        status=Status(item["status"]["S"]),
+        status=status,
         s3_bucket=item["s3_bucket"]["S"],
         s3_key=item["s3_key"]["S"],
         version_id=text("version_id"),
@@ -359,4 +502,8 @@ def _record(item: Mapping[str, Mapping[str, str]]) -> Record:
         min_known=number("min_known"),
         model=parsed("model"),
         reason=explain(error) if error else None,
+        ended_at=None if status is Status.PENDING else text("ended_at") or item["updated_at"]["S"],
+        steps=tuple(Step(one["M"]["step"]["S"], one["M"]["at"]["S"]) for one in item.get("steps", {}).get("L", [])),
+        review=Review(**review) if review else None,
+        reviews=int(item["reviews"]["N"]) if "reviews" in item else 0,
     )

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from chalicelib import aws, store
-from chalicelib.errors import InvalidRequest
+from chalicelib import aws, inbox, store
+from chalicelib.errors import ImageNotFound, InvalidRequest, NotNow
 from chalicelib.inbox import Source
 from chalicelib.settings import Settings
 from chalicelib.store import Record, Status
@@ -17,6 +18,9 @@ ID_LENGTH = 32
 """Hexadecimal digits of an id: 128 bits. It is an execution's name (80 characters at most, with the attempt behind it:
 https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html) and an InferenceId (64:
 https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html)."""
+
+WAIT_PAUSE, MAX_WAIT_PAUSE = 0.1, 1.0
+"""Seconds between the first two looks at a record that is waited for, and between two looks at most."""
 
 
 def identity(source: Source) -> str:
@@ -65,6 +69,65 @@ def take(settings: Settings, source: Source) -> Record | None:
     if record.status is Status.FAILED:
         record = store.restart(settings.records_table, record)
     return record if record.status is Status.PENDING else None
+
+
+def run_again(settings: Settings, record: Record) -> Record:
+    """Have a picture classified once more, because a person asks for it.
+
+    Args:
+        settings: the table and the state machine.
+        record: as it stands.
+
+    Returns:
+        The record, PENDING at a new attempt; as it stands if it is still on its way.
+
+    Raises:
+        NotNow: a person has decided about it.
+        ImageNotFound: it is gone, or lies in another bucket.
+        InvalidRequest: it does not lie in the inbox.
+        StorageBusy: AWS is throttling or failing; calling again does no harm.
+    """
+    if record.status not in (Status.PENDING, Status.REVIEWED):
+        picture(settings, record)
+        record = _again(settings, record)
+    if record.status is Status.REVIEWED:
+        raise NotNow("A person has decided about this picture: take that back first, then run it again.")
+    return record
+
+
+def picture(settings: Settings, record: Record) -> Source:
+    """The picture of a record, which is still there.
+
+    Raises:
+        ImageNotFound: it is gone, or lies in another bucket.
+        InvalidRequest: it does not lie in the inbox.
+        StorageBusy: S3 is throttling or failing.
+    """
+    if record.s3_bucket != settings.inbox_bucket:
+        raise ImageNotFound("The picture lies in another bucket, which is not read from here.")
+    return inbox.find(record.s3_bucket, record.s3_key, record.version_id)
+
+
+def wait(settings: Settings, record: Record, seconds: float) -> Record:
+    """Wait for the end of a record.
+
+    Args:
+        settings: the table.
+        record: as it stands.
+        seconds: how long at most.
+
+    Returns:
+        The record as it stands then.
+
+    Raises:
+        StorageBusy: DynamoDB is throttling or failing.
+    """
+    deadline, pause = time.monotonic() + seconds, WAIT_PAUSE
+    while record.status is Status.PENDING and (left := deadline - time.monotonic()) > 0:
+        time.sleep(min(pause, left))
+        pause = min(pause * 1.5, MAX_WAIT_PAUSE)
+        record = store.get(settings.records_table, record.id)
+    return record
 
 
 def ended_badly(settings: Settings) -> dict[str, Any]:
@@ -119,6 +182,11 @@ def give_up(settings: Settings, execution: Mapping[str, Any]) -> bool:
 def execution_name(record: Record) -> str:
     """The name of the execution of a record's attempt: its id, and from the second attempt on its number."""
     return record.id if record.attempt == 1 else f"{record.id}-{record.attempt}"
+
+
+def execution_arn(settings: Settings, record: Record) -> str:
+    """The ARN of the execution of a record's attempt."""
+    return f"{settings.state_machine_arn.replace(':stateMachine:', ':execution:')}:{execution_name(record)}"
 
 
 def execution_input(record: Record) -> str:

@@ -24,9 +24,10 @@ SPARED_PER_INSTANCE = 20.0
 SPARED_SHARE = 0.5
 """Of what a serverless endpoint answers at once, and of the functions that the account may run at once."""
 
-WAITING_PER_SECOND = 500.0
-"""Pictures a second that can come to be PENDING and leave it again: each is two writes to one key of an index, and such
-a key takes 1,000: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html"""
+WAITING_PER_SECOND = 200.0
+"""Pictures a second that can come to be PENDING, go through three steps and leave it again: each is five writes to one
+key of an index, and such a key takes 1,000:
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html"""
 
 EXPRESS_MB = 64
 """Of an execution: AWS bills whole 64 MB, and a picture in the state is a tenth of one MB."""
@@ -134,16 +135,17 @@ def passed_over_usd(pictures: int, memory_mb: Mapping[str, int]) -> float:
 
 
 def write_units() -> float:
-    """Write request units for a picture: its record is opened and ended, each time in the table and in its index.
+    """Write request units for a picture: its record is opened, tells of each step, and is ended.
 
-    A new status moves it within the index, which deletes it in one place and writes it in another.
+    Each time it is written in the table and in its index. A new status moves it within the index, which deletes it in
+    one place and writes it in another.
     """
-    short, long = map(traffic.recorded_units, ("ACCEPTED", "REVIEW"))
+    short, long = (traffic.recorded_units(ending, len(deployed.STEPS)) for ending in ("ACCEPTED", "REVIEW"))
     return (1 - HELD_BACK_OR_REJECTED) * short + HELD_BACK_OR_REJECTED * long
 
 
 def _call(function: str, memory_mb: int) -> float:
-    seconds = deployed.MEASURED[STAND_INS.get(function, function)].seconds(memory_mb)
+    seconds = deployed.work(STAND_INS.get(function, function)).seconds(memory_mb)
     return prices.lambda_usd(1, seconds, memory_mb)
 
 

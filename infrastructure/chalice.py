@@ -185,7 +185,7 @@ def recall(names: Names, stage: Stage) -> bool:
             "name": "rest_api",
             "resource_type": "rest_api",
             "rest_api_id": one,
-            "rest_api_url": f"https://{one}.execute-api.{names.region}.amazonaws.com/{stage.path}/",
+            "rest_api_url": names.api_url(one, stage.path),
         }
         for one in list(leftovers.apis(names))[:1]
     ]

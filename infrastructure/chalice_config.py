@@ -18,6 +18,12 @@ CONFIG = "config.json"
 BUCKET, TABLE, MACHINE, ENDPOINT = "INBOX_BUCKET", "RECORDS_TABLE", "STATE_MACHINE_ARN", "ENDPOINT_NAME"
 """The variables of a stage that name something on AWS."""
 
+POOL, CLIENT, DOMAIN = "USER_POOL_ARN", "USER_POOL_CLIENT_ID", "USER_POOL_DOMAIN"
+"""The variables of a stage where people sign in: all three or none."""
+
+SIGN_IN = {POOL: "UserPoolArn", CLIENT: "UserPoolClientId", DOMAIN: "UserPoolDomain"}
+"""Which output of the stack tells which of them; there are none where nobody signs in."""
+
 OUTPUTS = {BUCKET: "InboxBucket", TABLE: "RecordsTable", MACHINE: "StateMachineArn"}
 """Which output of the stack tells which variable; one that is not there is known by its name."""
 
@@ -97,9 +103,11 @@ def write(folder: Path, names: Names, outputs: Mapping[str, str]) -> list[str]:
     content = _read(folder / CONFIG)
     variables: dict[str, str] = _stage(content, folder, names.stage).setdefault("environment_variables", {})
     own = {BUCKET: names.inbox_bucket, TABLE: names.records_table, MACHINE: names.state_machine_arn}
-    wanted = own | {name: outputs[key] for name, key in OUTPUTS.items() if key in outputs}
+    wanted = own | {name: outputs[key] for name, key in (OUTPUTS | SIGN_IN).items() if key in outputs}
+    left = SIGN_IN.keys() & variables.keys() - wanted.keys() if variables.get(DOMAIN) == names.sign_in else set()
     renamed = {variables[name]: wanted[name] for name in (BUCKET, TABLE) if name in variables}
     changes = [f"{CONFIG}: {name} is {value}" for name, value in wanted.items() if variables.get(name) != value]
+    changes += [f"{CONFIG}: {name} is taken out" for name in sorted(left)]
     files = {}
     for path in read(folder, names.stage).policies.values():
         policy = _read(path)
@@ -109,9 +117,11 @@ def write(folder: Path, names: Names, outputs: Mapping[str, str]) -> list[str]:
             changes.append(f"{path.name}: names account {names.account} and region {names.region}")
     for path, policy in files.items():
         write_json(path, policy)
-    if variables.items() >= wanted.items():
+    if variables.items() >= wanted.items() and not left:
         return changes
     variables |= wanted
+    for name in left:
+        del variables[name]
     write_json(folder / CONFIG, content)  # last: the old names in it are how a run that broke off finds what to mend
     return changes
 

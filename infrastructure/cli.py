@@ -9,6 +9,7 @@ COMMANDS = {
     "deploy": "up, then `chalice deploy`, then doctor.",
     "doctor": "Check everything, and say how to mend what is wrong.",
     "status": "Show what is there, and how it does.",
+    "page": "Show the page of a stage in the browser, by your AWS credentials.",
     "reconcile": "Find pictures that were lost on the way in, and start them again.",
     "backfill": "Classify the pictures that are in a bucket already.",
     "cost": "Tell what it costs.",

@@ -1,4 +1,4 @@
-"""What the buckets and the table of a stage hold: counted, and emptied."""
+"""What the buckets, the table and the user pool of a stage hold: counted, and emptied."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from commandline import aws
+from infrastructure import stack
 from infrastructure.errors import InfrastructureError
 from infrastructure.names import Names
 
@@ -18,12 +19,12 @@ MISSING = ("NoSuchBucket", "404", "NoSuchKey")
 
 @dataclass(frozen=True)
 class Holder:
-    """A bucket or the table, as it is there.
+    """A bucket, the table or the user pool, as it is there.
 
     Attributes:
-        kind: "bucket" or "table".
+        kind: "bucket", "table" or "user pool".
         name: its name.
-        count: objects (every version, and what marks one as deleted) or records, as far as `ENOUGH`.
+        count: objects (every version, and what marks one as deleted) or records, as far as `ENOUGH`; or people.
     """
 
     kind: str
@@ -31,14 +32,14 @@ class Holder:
     count: int
 
     def __str__(self) -> str:
-        what = "version" if self.kind == "bucket" else "record"
+        what = {"bucket": "version", "table": "record", "user pool": "user"}[self.kind]
         if self.count > ENOUGH:
             return f"more than {ENOUGH:,} {what}s"
         return f"{self.count:,} {what}{'s' * (self.count != 1)}"
 
 
 def find(names: Names) -> list[Holder]:
-    """The buckets and the table that are there, with what they hold.
+    """The buckets, the table and the stack's user pool that are there, with what they hold.
 
     Args:
         names: of the stage.
@@ -48,8 +49,12 @@ def find(names: Names) -> list[Holder]:
         for name in (names.inbox_bucket, names.training_bucket)
         if (count := _count_objects(names, name)) is not None
     ]
-    count = _count_records(names)
-    return buckets if count is None else [*buckets, Holder("table", names.records_table, count)]
+    records, users = _count_records(names), _count_users(names)
+    return [
+        *buckets,
+        *([] if records is None else [Holder("table", names.records_table, records)]),
+        *([] if users is None else [Holder("user pool", names.user_pool, users)]),
+    ]
 
 
 def empty(names: Names, bucket: str, advance: Callable[[int], object]) -> None:
@@ -129,3 +134,12 @@ def _count_records(names: Names) -> int | None:
     except dynamodb.exceptions.ResourceNotFoundException:
         return None
     return count
+
+
+def _count_users(names: Names) -> int | None:
+    """How many may sign in, about; None where nobody does. A user pool goes with its stack, and is found by it."""
+    identity = stack.outputs(names).get(stack.USER_POOL)
+    if identity is None:
+        return None
+    pool = aws.client("cognito-idp").describe_user_pool(UserPoolId=identity)["UserPool"]
+    return int(pool.get("EstimatedNumberOfUsers", 0))

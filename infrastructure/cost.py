@@ -9,12 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from infrastructure import prices, traffic
-from infrastructure.deployed import Stage
+from infrastructure.deployed import STEPS, Stage
 from infrastructure.traffic import DAYS, KB_IN_GB, MB_IN_GB, MEASURES, RECONCILES, Round, Traffic
 
 ORIGINAL_INSTANCE = "ml.m5.xlarge"
-ORIGINAL_FUNCTIONS = ("serialize", "classify", "filter")
-"""The original: one instance day and night that captures all, and a standard workflow of these three Lambda steps."""
+"""The original: one instance day and night that captures all, and a standard workflow of three Lambda steps."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +100,10 @@ def ours(arriving: Traffic, endpoint: Instances | Serverless, stage: Stage) -> l
         _endpoint_data(asked),
         _functions(arriving, stage, rounds),
         Part("Step Functions", 0, prices.STANDARD_TRANSITION.of(traffic.transitions(arriving, stage))),
-        _requests(arriving, rounds),
-        _records(traffic.record_kb(arriving) * traffic.RECORD_MONTHS / KB_IN_GB),
+        _requests(arriving, rounds, stage),
+        _records(
+            *(kb(arriving) * traffic.RECORD_MONTHS / KB_IN_GB for kb in (traffic.record_kb, traffic.held_back_kb))
+        ),
         Part("S3, requests", prices.S3_LIST.of(rounds.lists), prices.S3_PUT.of(1) + prices.S3_GET.of(1)),
         Part("S3, pictures kept", 0, _stored(arriving, arriving.kept_months)),
         _told(traffic.published(arriving, stage)),
@@ -139,12 +140,12 @@ def original(arriving: Traffic, stage: Stage) -> list[Part]:
         arriving: what comes in; nobody asks over REST.
         stage: whose functions are counted.
     """
-    steps = {name: 1.0 - (arriving.rejected if name != "serialize" else 0.0) for name in ORIGINAL_FUNCTIONS}
+    steps = {name: 1.0 - (arriving.rejected if name != "serialize" else 0.0) for name in STEPS}
     asked, calls = steps["classify"], math.fsum(steps.values())
     return [
         _endpoint(Instances(ORIGINAL_INSTANCE, 1, 1.0), asked),
         _endpoint_data(asked),
-        Part("Lambda", 0, math.fsum(stage.call(name) * often for name, often in steps.items())),
+        Part("Lambda", 0, math.fsum(stage.call(name, records=False) * often for name, often in steps.items())),
         Part("Step Functions", 0, prices.STANDARD_TRANSITION.of(calls)),
         Part("S3, requests", 0, prices.S3_PUT.of(1) + prices.S3_GET.of(1)),
         Part("S3, pictures kept", 0, _stored(arriving, arriving.kept_days / DAYS)),
@@ -252,19 +253,20 @@ def _functions(arriving: Traffic, stage: Stage, rounds: Round) -> Part:
     )
 
 
-def _requests(arriving: Traffic, rounds: Round) -> Part:
+def _requests(arriving: Traffic, rounds: Round, stage: Stage) -> Part:
     pending = (RECONCILES + MEASURES) * traffic.EVENTUALLY  # each looks for records that are PENDING
     return Part(
         "DynamoDB, requests",
         prices.DYNAMODB_READ.of(pending + RECONCILES * traffic.BOOKMARK_READS + rounds.reads)
         + prices.DYNAMODB_WRITE.of(RECONCILES * traffic.BOOKMARK_WRITES),
-        prices.DYNAMODB_WRITE.of(traffic.write_units(arriving)) + prices.DYNAMODB_READ.of(arriving.rest),
+        prices.DYNAMODB_WRITE.of(traffic.write_units(arriving, stage)) + prices.DYNAMODB_READ.of(arriving.rest),
     )
 
 
-def _records(gb: float) -> Part:
-    """The table, and its index, which holds all of it again, and its backup."""
-    return Part("DynamoDB, records", 0, prices.DYNAMODB_STORAGE.of(2 * gb) + prices.DYNAMODB_BACKUP.of(gb))
+def _records(gb: float, held_back_gb: float) -> Part:
+    """The table, its index by status, which holds all of it again, the one of what was held back, and its backup."""
+    stored = prices.DYNAMODB_STORAGE.of(2 * gb + held_back_gb)
+    return Part("DynamoDB, records", 0, stored + prices.DYNAMODB_BACKUP.of(gb))
 
 
 def _stored(arriving: Traffic, months: float) -> float:

@@ -15,7 +15,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from commandline import aws, console
-from infrastructure.checks import account, endpoint, functions, inbox, roles, signals, storage, workflow
+from infrastructure.checks import account, endpoint, functions, inbox, page, roles, signals, storage, workflow
 from infrastructure.checks.common import Check, Finding, NotThere, Severity, Site, problem, warning
 from infrastructure.checks.live import live as live_check
 from infrastructure.errors import InfrastructureError
@@ -43,7 +43,7 @@ CHECKS = (
     Check("clashes", "No rule of others stands in the way of the trigger.", inbox.clashes, before=True),
     Check("stack", "The stack is complete.", workflow.stack_state),
     Check("buckets", "The buckets keep versions, and are encrypted and closed.", storage.buckets),
-    Check("table", "The table of records has its index, and is protected.", storage.table),
+    Check("table", "The table of records has its indexes, and is protected.", storage.table),
     Check("state machines", "The state machines are the repository's.", workflow.machines),
     Check("workflow role", "The workflow may do what its tasks do, and nothing else.", roles.workflow_role),
     Check("backfill role", "The backfill may do what it does, and nothing else.", roles.backfill_role),
@@ -56,7 +56,9 @@ CHECKS = (
     Check("trigger", "Pictures in the inbox reach the workflow, once.", inbox.trigger),
     Check("recursion", "Nothing of ours is written below inbox/.", inbox.recursion),
     Check("rules", "The rules of EventBridge call their functions.", functions.callers),
-    Check("REST API", "The REST API admits signed requests alone.", functions.rest),
+    Check("REST API", "The REST API admits nobody unknown.", functions.rest),
+    Check("sign-in", "People can sign in to the page.", page.sign_in),
+    Check("uploads", "The page may send large pictures to the inbox.", page.uploads),
     Check("lost events", "Events that fail are kept in the queue.", functions.lost_events),
     Check("function logs", "Functions have log groups, which are emptied in time.", functions.logs),
     Check("workflow logs", "State machines have log groups, which are emptied in time.", workflow.log_groups),
@@ -83,6 +85,7 @@ NEEDED = re.compile(r"perform: ([\w-]+:\w+)")
 """How AWS names the permission that lacks."""
 
 PERMISSIONS = {
+    "GetBucketCors": "s3:GetBucketCORS",
     "GetBucketEncryption": "s3:GetEncryptionConfiguration",
     "GetBucketNotificationConfiguration": "s3:GetBucketNotification",
     "GetBucketReplication": "s3:GetReplicationConfiguration",

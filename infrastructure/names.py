@@ -17,8 +17,17 @@ TRIGGER = "on_picture"
 RULES = ("on_stopped", "reconcile", "measure")
 """The functions that rules of EventBridge call."""
 
+UPLOADS_PREFIX = f"{INBOX_PREFIX}uploads/"
+"""Where the REST API puts pictures, and has them put: it may write nowhere else."""
+
 INDEX = "by_status"
 """The index of the records by status and `updated_at`."""
+
+SURENESS_INDEX = "by_sureness"
+"""The index of the records that were held back, by status and how sure the model was of them."""
+
+OPEN_ROUTES = frozenset({"GET /", "GET /assets/{name}"})
+"""The files of the page: open to everybody where people sign in, since a browser that opens a page brings no token."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,16 @@ class Names:
         return f"{self.prefix}-lost-events"
 
     @property
+    def user_pool(self) -> str:
+        """Who may sign in, where people do."""
+        return self.prefix
+
+    @property
+    def sign_in(self) -> str:
+        """Where they sign in."""
+        return f"https://{self.prefix}-{self.account}.auth.{self.region}.amazoncognito.com"
+
+    @property
     def state_machine_arn(self) -> str:
         """The workflow."""
         return self.machine_arn(self.prefix)
@@ -128,6 +147,15 @@ class Names:
     def machine_log_group(self, machine: str) -> str:
         """Where a state machine logs."""
         return f"/aws/vendedlogs/states/{machine}"
+
+    def api_url(self, identity: str, path: str) -> str:
+        """The address of a REST API, with a slash at its end.
+
+        Args:
+            identity: its id, which is not known beforehand.
+            path: the first part of its path, which is Chalice's stage.
+        """
+        return f"https://{identity}.execute-api.{self.region}.amazonaws.com/{path}/"
 
     def function_log_group(self, name: str) -> str:
         """Where a function logs."""

@@ -29,8 +29,19 @@ MAX_WAIT = 7200.0
 CAPABILITY = "CAPABILITY_NAMED_IAM"
 """What CloudFormation wants to be told where a template makes roles that have names."""
 
-STATEFUL = frozenset({"AWS::DynamoDB::Table", "AWS::Logs::LogGroup", "AWS::S3::Bucket", "AWS::SQS::Queue"})
+STATEFUL = frozenset(
+    {
+        "AWS::Cognito::UserPool",
+        "AWS::DynamoDB::Table",
+        "AWS::Logs::LogGroup",
+        "AWS::S3::Bucket",
+        "AWS::SQS::Queue",
+    }
+)
 """Kinds of resources whose content goes with them."""
+
+USER_POOL = "UserPoolId"
+"""The output that tells of the user pool, where people sign in."""
 
 HALF_MADE = frozenset({"CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"})
 """What a first creation that failed leaves: CloudFormation can only delete such a stack, never update it:

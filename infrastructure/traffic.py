@@ -1,7 +1,7 @@
 """What pictures cause, counted: calls, transitions, requests, what is kept, and the rounds of `reconcile`.
 
 Counted are pictures as they go when nothing fails: no retries, no cold starts, no backfill, and nobody who looks at
-dashboards or downloads pictures.
+dashboards, reviews or downloads pictures.
 """
 
 import math
@@ -50,7 +50,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capac
 EVENTUALLY = 0.5
 """Of a read request unit, where a read may be of a moment ago. A record that is not there costs as much."""
 
-RECORD_KB = {"PENDING": 0.4, "ACCEPTED": 0.5, "REVIEW": 2.5, "REJECTED": 2.5}
+RECORD_KB = {"PENDING": 0.5, "ACCEPTED": 0.6, "REVIEW": 1.7, "REJECTED": 1.6}
 """Of a record, measured in the embedded stack. A reason holds the trace that Lambda gives with an error."""
 
 RECORD_MONTHS = 12
@@ -232,7 +232,7 @@ def published(traffic: Traffic, stage: Stage) -> float:
     return traffic.expected(lambda ending: float(len(stage.published & set(stage.ways[ending]))))
 
 
-def write_units(traffic: Traffic) -> float:
+def write_units(traffic: Traffic, stage: Stage) -> float:
     """Write request units for a picture: in the table, and as often in the index `by_status`, which holds all of it.
 
     A new status moves a record within the index, which is a deletion and a write:
@@ -240,22 +240,35 @@ def write_units(traffic: Traffic) -> float:
 
     Args:
         traffic: what comes in.
+        stage: what is deployed.
     """
 
     def refused(ending: str) -> float:  # `on_stopped` finds the record ended
         return 0.0 if ending == "ACCEPTED" else math.ceil(RECORD_KB[ending])
 
-    return traffic.expected(lambda ending: recorded_units(ending) + refused(ending))
+    return traffic.expected(lambda ending: recorded_units(ending, steps(stage, ending)) + refused(ending))
 
 
-def recorded_units(ending: str) -> float:
-    """Write request units for a record that is opened and comes to an ending.
+def steps(stage: Stage, ending: str) -> int:
+    """How many functions write themselves down in a record on its way to an ending.
+
+    Args:
+        stage: what is deployed.
+        ending: its status then.
+    """
+    return sum(state in stage.functions for state in stage.ways[ending])
+
+
+def recorded_units(ending: str, steps: int) -> float:
+    """Write request units for a record that is opened, tells of each step, and comes to an ending.
 
     Args:
         ending: its status then.
+        steps: functions that write themselves down.
     """
     opened, ended = math.ceil(RECORD_KB["PENDING"]), math.ceil(RECORD_KB[ending])
-    return 2.0 * opened + 2.0 * ended + opened
+    in_sureness = ended if ending == "REVIEW" else 0  # the index `by_sureness` holds those alone
+    return 2.0 * opened + 2.0 * steps * opened + 2.0 * ended + opened + in_sureness
 
 
 def record_kb(traffic: Traffic) -> float:
@@ -265,6 +278,15 @@ def record_kb(traffic: Traffic) -> float:
         traffic: what comes in.
     """
     return traffic.expected(RECORD_KB.__getitem__)
+
+
+def held_back_kb(traffic: Traffic) -> float:
+    """KB of a picture's record that lie in the index `by_sureness`, too.
+
+    Args:
+        traffic: what comes in.
+    """
+    return traffic.held_back * RECORD_KB["REVIEW"]
 
 
 def log_kb(traffic: Traffic, stage: Stage) -> float:

@@ -17,9 +17,11 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
+from chalicelib import openapi
 from chalicelib.store import Status
-from local import ROOT, pictures, samples
+from local import ROOT, pictures, rest, samples
 from local.diagram import draw
+from local.outline import outline
 from local.stack import LOCAL_STACK, Client, NothingThere, Ports, PortTaken, Stack, attached, running, without_aws
 from local.view import View, show_end, table, terminal
 
@@ -31,18 +33,19 @@ WELCOME = """\
 [bold]Scones Unlimited is up[/], on this machine alone. It took {seconds:.1f} s.
 
   AWS        {stack.aws_url}
+  page       {stack.api_url}/
   REST API   {stack.api_url}
   endpoint   {stack.endpoint_url}/endpoints/{stack.settings.endpoint_name}/invocations
 
-Drop a picture with any S3 client, and read what became of it:
+Open the page, or drop a picture with any S3 client and read what became of it:
 
   export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_DEFAULT_REGION=us-east-1
   aws --endpoint-url {stack.aws_url} s3 cp photo.jpg s3://{stack.settings.inbox_bucket}/inbox/photo.jpg
   aws --endpoint-url {stack.aws_url} dynamodb scan --table-name {stack.settings.records_table}
 
-Or ask the REST API about a picture that is in the inbox:
+Or post it to the REST API, and wait for the decision:
 
-  curl -i {stack.api_url}/classifications --json '{{"key": "inbox/photo.jpg"}}'
+  curl {stack.api_url}/classifications -H "Content-Type: image/jpeg" -H "Prefer: wait=10" --data-binary @photo.jpg
 
 A command that shall take this for AWS is run beside a system of its own by `python -m local run COMMAND`.
 
@@ -75,7 +78,8 @@ def main() -> None:
 def up(aws_port: int, api_port: int, endpoint_port: int) -> None:
     """Start everything and stay until Ctrl-C.
 
-    Prints the addresses and how to drop a picture. What the functions log goes to standard error.
+    Prints the addresses and how to drop a picture. What the functions log, and a line for each request to the REST API,
+    goes to standard error.
     """
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
@@ -83,6 +87,7 @@ def up(aws_port: int, api_port: int, endpoint_port: int) -> None:
     console, started = terminal(), time.monotonic()
     with _stack(Ports(aws_port, api_port, endpoint_port)) as stack:
         _log_to_stderr(logging.INFO)
+        _log_requests()
         seconds = time.monotonic() - started
         console.print(WELCOME.format(stack=stack, seconds=seconds), highlight=False, soft_wrap=True)
         stopped.wait()
@@ -150,13 +155,32 @@ def demo(*, as_json: bool, keep: Path | None, aws_port: int, api_port: int, endp
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=ROOT / "docs" / "workflow.svg",
-    help="Where to write it; docs/workflow.svg if left out.",
+    help="Write the whole picture here and nothing else; both where they belong if left out.",
 )
-def diagram(out: Path) -> None:
-    """Draw the workflow from statemachine.json, as SVG."""
-    out.write_text(draw(json.loads((ROOT / "statemachine.json").read_text())))
-    click.echo(f"Drew {out}.")
+def diagram(out: Path | None) -> None:
+    """Draw the workflow from statemachine.json, as SVG.
+
+    Whole for the documentation, docs/workflow.svg, and its steps and endings for the page,
+    chalicelib/static/workflow.svg.
+    """
+    machine = json.loads((ROOT / "statemachine.json").read_text(encoding="utf-8"))
+    kept = {ROOT / "docs" / "workflow.svg": draw(machine), ROOT / "chalicelib/static/workflow.svg": outline(machine)}
+    for path, picture in ({out: draw(machine)} if out else kept).items():
+        path.write_text(picture, encoding="utf-8")
+        click.echo(f"Drew {path}.")
+
+
+@main.command()
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=ROOT / "docs" / "openapi.json",
+    help="Where to write it; docs/openapi.json if left out.",
+)
+def describe(out: Path) -> None:
+    """Describe the REST API for machines, as OpenAPI 3.1."""
+    out.write_text(json.dumps(openapi.document(), indent=2) + "\n")
+    click.echo(f"Described {out}.")
 
 
 def _show_failure(stack: Stack, path: Path, console: Console) -> None:
@@ -235,3 +259,10 @@ def _log_to_stderr(level: int) -> None:
     for handler in logger.handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.setStream(sys.stderr)
+
+
+def _log_requests() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    rest.logger.addHandler(handler)
+    rest.logger.setLevel(logging.INFO)

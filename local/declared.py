@@ -90,8 +90,46 @@ def _alarm(properties: Json) -> Declared:
     return Declared(name, alarm["AlarmArn"], lambda: client.delete_alarms(AlarmNames=[name]))
 
 
+def _user_pool(properties: Json) -> Declared:
+    client = boto3.client("cognito-idp")
+    wanted = {key: value for key, value in properties.items() if key not in ("UserPoolName", "EnabledMfas")}
+    wanted["UserPoolTags"] = {one["Key"]: one["Value"] for one in wanted.pop("Tags", [])}
+    name, standing = properties["UserPoolName"], client.list_user_pools(MaxResults=60)["UserPools"]
+    if identity := next((one["Id"] for one in standing if one["Name"] == name), None):
+        client.update_user_pool(UserPoolId=identity, **{key: wanted[key] for key in wanted.keys() - FIXED})
+    else:
+        identity = client.create_user_pool(PoolName=name, **wanted)["UserPool"]["Id"]
+    arn = client.describe_user_pool(UserPoolId=identity)["UserPool"]["Arn"]
+    return Declared(identity, arn, lambda: client.delete_user_pool(UserPoolId=identity))
+
+
+def _user_pool_domain(properties: Json) -> Declared:
+    client = boto3.client("cognito-idp")
+    if not client.describe_user_pool_domain(Domain=properties["Domain"])["DomainDescription"]:
+        client.create_user_pool_domain(**properties)
+    return Declared(properties["Domain"], "", lambda: client.delete_user_pool_domain(**properties))
+
+
+def _user_pool_client(properties: Json) -> Declared:
+    client, pool = boto3.client("cognito-idp"), properties["UserPoolId"]
+    standing = client.list_user_pool_clients(UserPoolId=pool, MaxResults=60)["UserPoolClients"]
+    identity = next((one["ClientId"] for one in standing if one["ClientName"] == properties["ClientName"]), None)
+    if identity:
+        changed = {key: value for key, value in properties.items() if key != "GenerateSecret"}
+        client.update_user_pool_client(ClientId=identity, **changed)
+    else:
+        identity = client.create_user_pool_client(**properties)["UserPoolClient"]["ClientId"]
+    return Declared(identity, "", lambda: client.delete_user_pool_client(UserPoolId=pool, ClientId=identity))
+
+
+FIXED = {"UsernameAttributes", "UsernameConfiguration"}
+"""Of a user pool: what stays as it was made."""
+
 KINDS: Mapping[str, Callable[[Json], Declared]] = {
     "AWS::CloudWatch::Alarm": _alarm,
+    "AWS::Cognito::UserPool": _user_pool,
+    "AWS::Cognito::UserPoolClient": _user_pool_client,
+    "AWS::Cognito::UserPoolDomain": _user_pool_domain,
     "AWS::Logs::MetricFilter": _metric_filter,
     "AWS::S3::BucketPolicy": _bucket_policy,
     "AWS::SNS::Subscription": _subscription,
@@ -115,9 +153,19 @@ def finish_bucket(name: str, properties: Json) -> None:
     ):
         if argument in properties:
             operation(Bucket=name, **{argument: properties[argument]})
+    cors = [_cors_rule(rule) for rule in properties.get("CorsConfiguration", {}).get("CorsRules", [])]
+    if cors:
+        client.put_bucket_cors(Bucket=name, CORSConfiguration={"CORSRules": cors})
     rules = [_lifecycle_rule(rule) for rule in properties.get("LifecycleConfiguration", {}).get("Rules", [])]
     if rules:
         client.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": rules})
+
+
+def _cors_rule(given: Json) -> Json:
+    """A rule of a template as S3 takes it, without what was not to be there, which moto makes None of."""
+    origins = [one for one in given["AllowedOrigins"] if one is not None]
+    rule = given | {"AllowedOrigins": origins}
+    return {"MaxAgeSeconds" if key == "MaxAge" else key: value for key, value in rule.items()}
 
 
 def finish_table(properties: Json) -> None:

@@ -5,7 +5,8 @@ The deployer itself is the real one, in a process of its own, and knows nothing 
 
 - S3 takes the names of a notification's filters in any case, and Chalice writes `Prefix`: moto wants `prefix`.
 - API Gateway takes Swagger 2.0, which Chalice writes, without a description: moto wants OpenAPI 3 with one.
-- API Gateway reads there who may call a route: moto would let in everybody.
+- API Gateway reads there who may call a route, and which bodies are no text: moto would let in everybody, and know of
+  no such body.
 """
 
 import re
@@ -39,10 +40,12 @@ def seams(stack: ExitStack) -> None:
 
     def putting(backend: Any, function_id: str, api_doc: dict[str, Any], **options: Any) -> Any:
         api = put_api(backend, function_id, as_openapi(api_doc), **options)
+        api.binaryMediaTypes = api_doc.get("x-amazon-apigateway-binary-media-types", [])
+        known = api_doc.get("securityDefinitions", {})
         for path, methods in api_doc["paths"].items():
             made = api.get_resource_for_path(path).resource_methods
             for method in methods.keys() & {name.lower() for name in made}:
-                made[method.upper()].authorization_type = _authorization(methods[method])
+                made[method.upper()].authorization_type = _authorization(methods[method], known)
         return api
 
     stack.enter_context(patch.object(S3Response, "_notification_config_from_body", notification))
@@ -58,6 +61,16 @@ def as_openapi(document: dict[str, Any]) -> dict[str, Any]:
     return {"openapi": "3.0.1", **rest, "info": {"description": "", **document["info"]}}
 
 
-def _authorization(operation: dict[str, Any]) -> str:
-    """Who may call a route: whoever signs with credentials of AWS's, or everybody."""
-    return "AWS_IAM" if any("sigv4" in one for one in operation.get("security", [])) else "NONE"
+AUTHORIZATION = {"awsSigv4": "AWS_IAM", "cognito_user_pools": "COGNITO_USER_POOLS", "custom": "CUSTOM"}
+"""How a description names who may call a route, and how API Gateway does."""
+
+
+def _authorization(operation: dict[str, Any], known: dict[str, Any]) -> str:
+    """Who may call a route: everybody, unless the description names one of the ways that it knows of.
+
+    Args:
+        operation: the description of the route.
+        known: the ways, by name.
+    """
+    kinds = (known[name].get("x-amazon-apigateway-authtype") for one in operation.get("security", []) for name in one)
+    return next((AUTHORIZATION[kind] for kind in kinds if kind in AUTHORIZATION), "NONE")

@@ -147,7 +147,7 @@ def draw(machine: Json) -> str:
         SVG that needs nothing else, the same for the same definition.
     """
     states: Mapping[str, Json] = machine["States"]
-    edges = [edge for name in states for edge in _edges(name, states[name])]
+    edges = [edge for name in states for edge in edges_of(name, states[name])]
     texts = {name: _texts(state) for name, state in states.items()}
     layout = Layout(machine["StartAt"], texts, edges)
     x, y = layout.middle(0), layout.top(0)
@@ -170,7 +170,16 @@ def draw(machine: Json) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _edges(name: str, state: Json) -> list[Edge]:
+def edges_of(name: str, state: Json) -> list[Edge]:
+    """The ways that leave a state.
+
+    Args:
+        name: what the state is called.
+        state: its definition.
+
+    Returns:
+        One for each state that it can lead to.
+    """
     found: dict[str, Edge] = {}
 
     def to(target: str) -> Edge:
@@ -293,18 +302,30 @@ def _status(state: Json) -> str:
 
 def _colour(name: str, states: Mapping[str, Json], edges: list[Edge]) -> str:
     """Of the ending that a state writes, or that was written before whichever way led here."""
-    written = _written(name, states, edges)
+    written = written_before(name, states, edges)
     quiet = QUIET if states[name]["Type"] in ("Succeed", "Fail") else RULE
     return ENDINGS.get(written.pop(), quiet) if len(written) == 1 else quiet
 
 
-def _written(name: str, states: Mapping[str, Json], edges: list[Edge], seen: frozenset[str] = frozenset()) -> set[str]:
-    """What may stand in the record once a state is through; an empty text for no ending."""
+def written_before(
+    name: str, states: Mapping[str, Json], edges: list[Edge], seen: frozenset[str] = frozenset()
+) -> set[str]:
+    """Find what may stand in the record once a state is through.
+
+    Args:
+        name: what the state is called.
+        states: all of them.
+        edges: all ways between them.
+        seen: states to leave out, because they were looked at.
+
+    Returns:
+        Statuses that end a record; an empty text among them if there may be none.
+    """
     before = {edge.source for edge in edges if edge.target == name} - seen
     own = _status(states[name])
     if own or not before:
         return {own}
-    return set().union(*(_written(source, states, edges, seen | {name}) for source in before))
+    return set().union(*(written_before(source, states, edges, seen | {name}) for source in before))
 
 
 def _short(error: str) -> str:
@@ -345,21 +366,32 @@ def _edge(edge: Edge, layout: Layout, colour: str) -> str:
     )
 
 
-def _line(points: list[Point], colour: str) -> str:
-    """A line with rounded corners, drawn from its head on, so that the dashes of lines that meet fall together."""
-    way = points[::-1]
-    path = f"M{way[0][0]:g} {way[0][1]:g}"
-    for before, (x, y), after in zip(way, way[1:], way[2:], strict=False):
-        (x0, y0), (x1, y1) = _towards((x, y), before), _towards((x, y), after)
+def path_of(points: list[Point], bend: float = BEND) -> str:
+    """Join points by lines with rounded corners.
+
+    Args:
+        points: where the line begins, turns and ends.
+        bend: radius of a corner.
+
+    Returns:
+        The data of an SVG path.
+    """
+    path = f"M{points[0][0]:g} {points[0][1]:g}"
+    for before, (x, y), after in zip(points, points[1:], points[2:], strict=False):
+        (x0, y0), (x1, y1) = _towards((x, y), before, bend), _towards((x, y), after, bend)
         path += f"L{x0:g} {y0:g}Q{x:g} {y:g} {x1:g} {y1:g}"
-    path += f"L{way[-1][0]:g} {way[-1][1]:g}"
-    return f'<path d="{path}" stroke="{colour}" marker-start="url(#{_arrow_id(colour)})"/>'
+    return path + f"L{points[-1][0]:g} {points[-1][1]:g}"
 
 
-def _towards(start: Point, end: Point) -> Point:
+def _line(points: list[Point], colour: str) -> str:
+    """Drawn from its head on, so that the dashes of lines that meet fall together."""
+    return f'<path d="{path_of(points[::-1])}" stroke="{colour}" marker-start="url(#{_arrow_id(colour)})"/>'
+
+
+def _towards(start: Point, end: Point, bend: float) -> Point:
     (x, y), (to_x, to_y) = start, end
     length = abs(to_x - x) + abs(to_y - y)
-    share = min(BEND, length / 2) / length if length else 0
+    share = min(bend, length / 2) / length if length else 0
     return x + (to_x - x) * share, y + (to_y - y) * share
 
 

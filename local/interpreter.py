@@ -2,6 +2,7 @@
 
 - The clients that call from inside it are made once, not once per task.
 - A definition is parsed once, not once per execution, and so is each path into a state.
+- The time at which a state was entered is written as on AWS, in milliseconds.
 - A distributed map may have express executions, and may say how its results are written: moto's are standard ones, and
   it writes results one way.
 """
@@ -13,6 +14,7 @@ from typing import Any
 from unittest.mock import patch
 
 from moto.core.config import default_user_config
+from moto.stepfunctions.parser.asl.component.state import state
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
     state_task_service_dynamodb,
@@ -22,6 +24,8 @@ from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguagePa
 from moto.stepfunctions.parser.asl.utils import json_path
 from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 
+from chalicelib import store
+
 
 def seams(stack: ExitStack) -> None:
     """Put them in place.
@@ -29,7 +33,7 @@ def seams(stack: ExitStack) -> None:
     Args:
         stack: takes them out again when it ends.
     """
-    plain_parse = AmazonStateLanguageParser.parse
+    plain_parse, plain_state_data = AmazonStateLanguageParser.parse, state.StateData
 
     @cache
     def parse(definition: str) -> Any:
@@ -42,6 +46,10 @@ def seams(stack: ExitStack) -> None:
     def client_once(region: str, service: str, **_credentials: Any) -> Any:
         return client(region, service)
 
+    def state_data(**data: Any) -> Any:
+        return plain_state_data(**data | {"EnteredTime": store.now()})
+
+    stack.enter_context(patch.object(state, "StateData", state_data))
     stack.enter_context(patch.dict(default_user_config["stepfunctions"], execute_state_machine=True))
     stack.enter_context(patch.object(json_path, "parse", cache(json_path.parse)))
     stack.enter_context(patch.object(AmazonStateLanguageParser, "parse", staticmethod(parse)))

@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 from chalice.app import CloudWatchEventConfig, S3EventConfig, ScheduledEventConfig
 
-from chalicelib import store
+from chalicelib import listing
 from chalicelib.settings import Settings
 from local import ACCOUNT, REGION, ROOT
 from local.functions import Functions
@@ -20,6 +20,13 @@ MAX_RETRY_SECONDS = 1
 
 TRAINING_PREFIX = "training"
 """Below which `python -m training` puts everything in the training bucket."""
+
+UPLOADS_RULE = {
+    "AllowedMethods": ["POST"],
+    "AllowedOrigins": ["http://127.0.0.1:*", "http://localhost:*"],
+    "MaxAgeSeconds": 3600,
+}
+"""What the inbox lets a page of this machine do: post a picture, and read the answer."""
 
 ASYNCHRONOUS = {"on_picture": 2, "on_stopped": 2, "reconcile": 0}
 """The functions whose lost events are kept, and how often each event is tried again."""
@@ -42,6 +49,7 @@ def create(settings: Settings, capture_bucket: str, training_bucket: str, functi
         clients["s3"].create_bucket(Bucket=bucket)
     for bucket in (settings.inbox_bucket, training_bucket):
         clients["s3"].put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    clients["s3"].put_bucket_cors(Bucket=settings.inbox_bucket, CORSConfiguration={"CORSRules": [UPLOADS_RULE]})
     create_table(clients["dynamodb"], settings.records_table)
     topic = clients["sns"].create_topic(Name=functions.full_name("held-back"))["TopicArn"]
     clients["sqs"].create_queue(QueueName=functions.full_name("lost-events"))
@@ -89,14 +97,22 @@ def create_table(client: Any, name: str) -> None:
         client: of DynamoDB.
         name: the table's name.
     """
-    keys = {"id": "HASH"}, {"status": "HASH", "updated_at": "RANGE"}
-    own, index = ([{"AttributeName": one, "KeyType": kind} for one, kind in key.items()] for key in keys)
+    orders = (listing.OLDEST_FIRST, listing.LEAST_SURE_FIRST)
+    types = {"id": "S", "status": "S"} | {order.attribute: order.kind for order in orders}
     client.create_table(
         TableName=name,
-        KeySchema=own,
-        AttributeDefinitions=[{"AttributeName": one, "AttributeType": "S"} for key in keys for one in key],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": one, "AttributeType": kind} for one, kind in types.items()],
         GlobalSecondaryIndexes=[
-            {"IndexName": store.INDEX, "KeySchema": index, "Projection": {"ProjectionType": "ALL"}}
+            {
+                "IndexName": order.index,
+                "KeySchema": [
+                    {"AttributeName": "status", "KeyType": "HASH"},
+                    {"AttributeName": order.attribute, "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+            for order in orders
         ],
         BillingMode="PAY_PER_REQUEST",
     )

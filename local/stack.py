@@ -6,25 +6,22 @@ import logging
 import os
 import socket
 import threading
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import uvicorn
 from botocore.exceptions import BotoCoreError, ClientError
 from chalice.config import Config
-from chalice.local import ChaliceRequestHandler, LocalChalice, LocalDevServer, create_local_server
 
 from chalicelib import aws, inbox, store, workflow
 from chalicelib.errors import InvalidRequest
 from chalicelib.inbox import Source
 from chalicelib.settings import Settings
 from chalicelib.store import Record
-from local import CREDENTIALS, HIDDEN, HOST, ROOT, resources
+from local import CREDENTIALS, HIDDEN, HOST, ROOT, resources, rest
 from local.emulator import emulator
 from local.endpoint import CAPTURE_INTERVAL, Endpoint
 from local.functions import Functions
@@ -182,7 +179,7 @@ def running(ports: Ports | None = None, model_dir: Path = ROOT / "model", *, emp
         if not empty:
             resources.create(settings, capture_bucket, training_bucket, functions)
         stack.enter_context(_serve_endpoint(endpoint, endpoint_socket))
-        api_url = stack.enter_context(_serve_api(chalice_app.app, config, api_port))
+        api_url = stack.enter_context(rest.serving(chalice_app.app, config, api_port))
         yield Stack(
             aws_url=aws_url,
             settings=settings,
@@ -294,23 +291,3 @@ def _serve_endpoint(endpoint: Endpoint, listening: socket.socket) -> Iterator[No
         server.should_exit = True
         thread.join()
         endpoint.flush_capture()
-
-
-@contextmanager
-def _serve_api(chalice_app: Any, config: Config, port: int) -> Iterator[str]:
-    """The REST routes, by Chalice's own development server.
-
-    It admits every caller, which is why it listens to this machine alone; it need not say so for each request.
-    """
-    warnings.filterwarnings("ignore", ".*is not a supported in local mode", UserWarning)
-    make = LocalDevServer if isinstance(chalice_app, LocalChalice) else create_local_server
-    server = make(chalice_app, config, HOST, port).server
-    thread = threading.Thread(target=server.serve_forever, name="api", daemon=True)
-    thread.start()
-    try:
-        with patch.object(ChaliceRequestHandler, "log_message"):
-            yield f"http://{HOST}:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

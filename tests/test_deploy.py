@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 from unittest.mock import patch
 
@@ -24,11 +25,12 @@ from chalice.deploy.models import (
 from chalice.deploy.swagger import TemplatedSwaggerGenerator
 from chalice.deploy.validate import validate_configuration
 
+from chalicelib.errors import SettingsError
 from infrastructure import chalice
-from infrastructure.names import INBOX_PREFIX, REST, Names
+from infrastructure.names import INBOX_PREFIX, OPEN_ROUTES, REST, Names
 from local import ACCOUNT, REGION, ROOT, resources
-from local.stack import stage_config
 from tests.calls import FUNCTIONS
+from tests.rest import PICTURES, POOL, ROUTES
 
 SCHEDULES = {"reconcile": "rate(1 hour)", "measure": "rate(5 minutes)"}
 
@@ -45,10 +47,31 @@ def plan(stage: str) -> list[Model]:
         return planned
 
 
-def app() -> Any:
-    """The app, with the environment of the first stage."""
-    with patch.dict(os.environ, stage_config().environment_variables):
+def app(stage: str, variables: Mapping[str, str]) -> Any:
+    """The app as it is imported in a stage with some variables more."""
+    own = json.loads((ROOT / ".chalice" / "config.json").read_text())["stages"][stage]["environment_variables"]
+    with patch.dict(os.environ, {**own, **variables}), patch.dict(sys.modules):
+        sys.modules.pop("app", None)
         return importlib.import_module("app").app
+
+
+def described(stage: str, variables: Mapping[str, str]) -> dict[str, Any]:
+    """What Chalice tells API Gateway of the REST API."""
+    (api,) = planned(stage, RestAPI)
+    swagger: dict[str, Any] = TemplatedSwaggerGenerator().generate_swagger(app(stage, variables), api)
+    return swagger
+
+
+def guards(swagger: Mapping[str, Any]) -> dict[str, str]:
+    """By method and path, what API Gateway asks for before it lets a request in; "" where it asks for nothing."""
+    known = swagger.get("securityDefinitions", {})
+    return {
+        f"{method.upper()} {path}": " ".join(
+            known[name]["x-amazon-apigateway-authtype"] for one in operation.get("security", []) for name in one
+        )
+        for path, methods in swagger["paths"].items()
+        for method, operation in methods.items()
+    }
 
 
 def planned(stage: str, kind: type[Model]) -> list[Any]:
@@ -109,15 +132,51 @@ def test_the_functions_have_the_names_that_are_known_beforehand(stage: str) -> N
 
 
 @EACH_STAGE
-def test_the_rest_api_has_its_own_stage_and_takes_signed_requests_alone(stage: str) -> None:
+def test_the_rest_api_has_its_own_stage_and_asks_its_function(stage: str) -> None:
     (api,) = planned(stage, RestAPI)
     assert (api.api_gateway_stage, api.lambda_function.resource_name) == ("api", REST)
-    paths = TemplatedSwaggerGenerator().generate_swagger(app(), api)["paths"]
-    assert {path: set(methods) for path, methods in paths.items()} == {
-        "/classifications": {"post"},
-        "/classifications/{identity}": {"get"},
-    }
-    assert all(method["security"] == [{"sigv4": []}] for methods in paths.values() for method in methods.values())
+
+
+@EACH_STAGE
+def test_every_route_takes_signed_requests_alone(stage: str) -> None:
+    found = guards(described(stage, {}))
+    assert found.keys() == ROUTES
+    assert set(found.values()) == {"awsSigv4"}
+
+
+@EACH_STAGE
+def test_where_people_sign_in_every_route_wants_them_to_have_but_for_the_files_of_the_page(stage: str) -> None:
+    swagger = described(stage, POOL)
+    found = guards(swagger)
+    assert found.keys() == ROUTES
+    assert {route for route, guard in found.items() if not guard} == OPEN_ROUTES
+    assert {guard for guard in found.values() if guard} == {"cognito_user_pools"}
+    (pool,) = swagger["securityDefinitions"].values()
+    assert pool["x-amazon-apigateway-authorizer"]["providerARNs"] == [POOL["USER_POOL_ARN"]]
+    assert (pool["in"], pool["name"]) == ("header", "Authorization")
+
+
+@EACH_STAGE
+@pytest.mark.parametrize("lacking", POOL)
+def test_a_pool_that_is_only_half_configured_opens_nothing(stage: str, lacking: str) -> None:
+    with pytest.raises(SettingsError, match=lacking):
+        app(stage, {name: value for name, value in POOL.items() if name != lacking})
+
+
+@EACH_STAGE
+def test_a_route_without_an_authorizer_would_be_seen(stage: str) -> None:
+    made = app(stage, {})
+    made.route("/open", methods=["GET"])(dict)
+    swagger = TemplatedSwaggerGenerator().generate_swagger(made, planned(stage, RestAPI)[0])
+    assert {route for route, guard in guards(swagger).items() if not guard} == {"GET /open"}
+
+
+@EACH_STAGE
+def test_pictures_come_through_api_gateway_as_they_are(stage: str) -> None:
+    """What is not of these kinds is taken for text, and broken on the way."""
+    kinds = described(stage, {})["x-amazon-apigateway-binary-media-types"]
+    assert set(kinds) >= PICTURES
+    assert not [kind for kind in kinds if kind.startswith(("application/json", "text/", "*"))]
 
 
 @EACH_STAGE

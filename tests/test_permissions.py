@@ -15,6 +15,7 @@ from chalicelib.inbox import Source
 from chalicelib.reconcile import GRACE
 from chalicelib.store import Record, Status
 from local import ROOT, samples
+from local.roles import conditions, given
 from local.stack import Stack
 from tests import calls
 from tests.calls import Call
@@ -25,6 +26,9 @@ STAGE: dict[str, Any] = json.loads((FOLDER / "config.json").read_text())["stages
 FUNCTIONS = sorted(STAGE["lambda_functions"])
 BICYCLE = samples.encode(samples.render(samples.draw_bicycle), "PNG")
 OK, ACCEPTED = 200, 202
+
+ATTRIBUTES = "dynamodb:Attributes"
+"""The key of a condition on the attributes that a request names."""
 
 UNSEEN = {
     "logs:CreateLogStream": "Lambda's runtime writes the log",
@@ -42,8 +46,14 @@ def statements(function: str) -> list[dict[str, Any]]:
 
 
 def allows(statement: dict[str, Any], call: Call) -> bool:
-    policy = IAMPolicy(json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
-    return bool(policy.is_action_permitted(call.action, call.resource) == PermissionResult.PERMITTED)
+    policy = given({"Version": "2012-10-17", "Statement": [statement]}, told(call))
+    permitted = IAMPolicy(json.dumps(policy)).is_action_permitted(call.action, call.resource)
+    return bool(permitted == PermissionResult.PERMITTED)
+
+
+def told(call: Call) -> dict[str, list[str]]:
+    """What a condition can look at in a call."""
+    return {ATTRIBUTES: sorted(call.attributes)} if call.attributes else {}
 
 
 def of_the_stage(call: Call) -> bool:
@@ -88,6 +98,28 @@ def everything_once(stack: Stack) -> None:
     wait_for(stack, record.id)
     invoke(stack, "on_stopped", scheduled({"name": record.id, "status": "ABORTED"}))
     invoke(stack, "measure", scheduled({}))
+    review(stack, record)
+
+
+def review(stack: Stack, record: Record) -> None:
+    """What the page does: upload, list, look, decide, take it back, and have it classified once more."""
+    with httpx.Client(base_url=stack.api_url, timeout=30) as client:
+        posted = client.post("/classifications", content=BICYCLE, headers={"Content-Type": "image/png"})
+        assert posted.status_code in (OK, ACCEPTED)
+        wait_for(stack, posted.json()["id"])
+        assert client.post("/uploads", json={"content_type": "image/png"}).status_code == OK
+        rewrite(stack, record, status={"S": Status.REVIEW}, sureness={"N": "0.1"})
+        for path in ("health", "overview", "classifications", "classifications?status=REVIEW"):
+            assert client.get(f"/{path}").status_code == OK, path
+        place = f"/classifications/{record.id}"
+        assert client.get(f"{place}/picture", headers={"Accept": "application/json"}).status_code == OK
+        seen = {"If-Match": client.get(place).headers["ETag"]}
+        decided = client.put(f"{place}/review", json={"label": "bicycle"}, headers=seen)
+        assert decided.status_code == OK, decided.text
+        taken_back = client.delete(f"{place}/review", headers={"If-Match": decided.headers["ETag"]})
+        assert taken_back.status_code == OK, taken_back.text
+        assert client.post(f"{place}/attempts").status_code == ACCEPTED
+    wait_for(stack, record.id)
 
 
 def invoke(stack: Stack, function: str, event: dict[str, Any]) -> None:
@@ -131,3 +163,14 @@ def test_a_function_may_do_nothing_that_it_does_not_do(function: str, seen: dict
         if not any(allows(statement | {"Action": action, "Resource": resource}, call) for call in seen[function])
     }
     assert not unused
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_condition_leaves_to_a_function_what_it_touches_and_no_attribute_more(
+    function: str, seen: dict[str, set[Call]]
+) -> None:
+    for statement in statements(function):
+        for _, key, values in conditions(statement):
+            if key == ATTRIBUTES:
+                calls = [call for call in seen[function] if call.action in statement["Action"]]
+                assert set(values) == {name for call in calls for name in call.attributes}

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from chalicelib import errors
+from chalicelib import aws, endpoint, errors, store
 from chalicelib.store import Status
 from infrastructure.machine import problems
+from tests.attributes import attributes
 
 ROOT = Path(__file__).resolve().parents[1]
 MACHINE: dict[str, Any] = json.loads((ROOT / "statemachine.json").read_text())
@@ -194,7 +195,7 @@ def test_only_what_the_function_raises_is_retried(name: str) -> None:
 def test_every_leaf_of_the_tree_that_a_step_can_raise_belongs_to_a_step() -> None:
     raised = set().union(*map(raised_by, CODE.values()))
     assert leaves(errors.PictureError) | leaves(errors.EndpointError) | {"ThresholdConfidenceNotMet"} <= raised
-    assert leaves() - raised == {"RecordNotFound", "SettingsError"}
+    assert leaves() - raised == (leaves(errors.RequestError) - {"InvalidRequest"}) | {"SettingsError"}
 
 
 def test_a_fault_of_the_picture_ends_as_rejected_doubt_as_review_and_the_rest_as_failed() -> None:
@@ -270,6 +271,32 @@ def test_whoever_waits_for_pictures_is_told_once_the_record_waits_and_whether_th
     assert ways(STATES["TellHeldBack"]) == {end("RecordReview")}
     assert reachable(MACHINE["StartAt"], without=frozenset({"RecordReview"})).isdisjoint({"TellHeldBack"})
     assert {catcher["ResultPath"] for catcher in STATES["TellHeldBack"]["Catch"]} == {None}
+
+
+def test_how_sure_the_model_is_is_kept_of_what_is_held_back_and_of_nothing_else() -> None:
+    """Else the queue of those who review would hold what does not wait for them."""
+    kept = {name for name, state in RECORDS.items() if "sureness" in state["Parameters"]["UpdateExpression"]}
+    assert kept == {"RecordReview"}
+    values = STATES["RecordReview"]["Parameters"]["ExpressionAttributeValues"]
+    assert values[":sureness"] == {"N.$": "States.Format('{}', $.sureness)"}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_an_ending_changes_nothing_that_people_and_steps_have_written(name: str) -> None:
+    """Which is how `ended_at` is told from a record that nobody has reviewed."""
+    parameters = RECORDS[name]["Parameters"]
+    assert "updated_at = :now" in parameters["UpdateExpression"]
+    assert attributes("dynamodb", "UpdateItem", parameters).isdisjoint({"steps", "review", "reviews", "ended_at"})
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("name", STEPS)
+def test_a_table_that_hangs_leaves_a_step_the_time_for_its_work(name: str, stage: str) -> None:
+    function = FUNCTIONS[STEPS[name]["Parameters"]["FunctionName"]]
+    longest = {"classify": endpoint.READ_TIMEOUT, "serialize": aws.READ_TIMEOUT, "filter": 0}[function]
+    work = longest + aws.CONNECT_TIMEOUT
+    timeout = STAGES[stage]["lambda_functions"][function]["lambda_timeout"]
+    assert timeout > aws.CONNECT_TIMEOUT + store.STEP_TIMEOUT + work
 
 
 def test_a_record_is_opened_only_once() -> None:

@@ -24,6 +24,7 @@ MISSING = frozenset(
         "AWS.SimpleQueueService.NonExistentQueue",
         "NoSuchBucket",
         "NoSuchBucketPolicy",
+        "NoSuchCORSConfiguration",
         "NoSuchEntity",
         "NoSuchPublicAccessBlockConfiguration",
         "NotFound",

@@ -6,6 +6,7 @@ from typing import Any
 
 from commandline import aws
 from infrastructure.chalice import AMAZON_LINUX_2023, ASYNCHRONOUS
+from infrastructure.chalice_config import POOL
 from infrastructure.checks.common import (
     INSTALL,
     MEMORY,
@@ -22,7 +23,7 @@ from infrastructure.checks.common import (
     problem,
     warning,
 )
-from infrastructure.names import REST, RULES
+from infrastructure.names import OPEN_ROUTES, REST, RULES
 
 RETRIES = 2
 """How often Lambda tries an asynchronous event again unless told otherwise:
@@ -200,7 +201,7 @@ def condition(statement: Json, key: str) -> list[Any]:
 
 
 def rest(site: Site) -> Iterator[Finding]:
-    """Whether the REST API is there, and open to nobody who has not signed."""
+    """Whether the REST API is there, and open to nobody who has not signed, or signed in where people do."""
     site.made([REST])
     apis = {
         api["id"]: methods for api in pages("apigateway", "get_rest_apis", "items") if (methods := _ours(site, api))
@@ -231,15 +232,15 @@ def _ours(site: Site, api: Json) -> dict[str, Json]:
 
 
 def _closed(site: Site, where: str, method: Json) -> Iterator[Finding]:
-    kind = method.get("authorizationType") or "NONE"
-    if kind == "NONE":
-        yield problem(
-            f"Anybody in the world may {where}.", f"Give the route `authorizer=signed` in app.py. {site.deploy}"
-        )
-    elif kind != "AWS_IAM":
-        yield problem(
-            f"{where} is guarded by {kind}, not by IAM.", f"Give the route `authorizer=signed` in app.py. {site.deploy}"
-        )
+    kind, signs_in = method.get("authorizationType") or "NONE", bool(site.environment.get(POOL))
+    guard = "COGNITO_USER_POOLS" if signs_in else "AWS_IAM"
+    if signs_in and where in OPEN_ROUTES:
+        if kind != "NONE":
+            yield problem(f"{where} is guarded by {kind}: no browser can open the page.", site.deploy)
+    elif kind == "NONE":
+        yield problem(f"Anybody in the world may {where}.", f"Give the route its authorizer in app.py. {site.deploy}")
+    elif kind != guard:
+        yield problem(f"{where} is guarded by {kind}, not by {guard}.", site.deploy)
 
 
 def _published(site: Site, identity: str) -> Iterator[Finding]:

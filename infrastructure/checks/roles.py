@@ -177,12 +177,12 @@ def simulated(role: str, wanted: Iterable[Grant]) -> list[str]:
         role: its ARN.
         wanted: the permissions.
     """
-    by_resource = defaultdict(list)
+    alike = defaultdict(list)
     for one in sorted(wanted):
-        by_resource[example(one.resource)].append(one.action)
+        alike[example(one.resource), one.condition].append(one.action)
     return [
         f"{result['EvalActionName']} on {resource} ({result['EvalDecision']})"
-        for resource, actions in by_resource.items()
+        for (resource, condition), actions in alike.items()
         for result in pages(
             "iam",
             "simulate_principal_policy",
@@ -190,8 +190,24 @@ def simulated(role: str, wanted: Iterable[Grant]) -> list[str]:
             PolicySourceArn=role,
             ActionNames=actions,
             ResourceArns=[resource],
+            ContextEntries=meeting(condition),
         )
         if result["EvalDecision"] != "allowed"
+    ]
+
+
+def meeting(condition: str) -> list[Json]:
+    """What a simulation has to be told of a request, so that it meets the condition of a permission.
+
+    Args:
+        condition: as `Grant` has it.
+    """
+    return [
+        {"ContextKeyName": key, "ContextKeyValues": as_list(values), "ContextKeyType": "stringList"}
+        if operator.startswith("ForAllValues:")
+        else {"ContextKeyName": key, "ContextKeyValues": as_list(values)[:1], "ContextKeyType": "string"}
+        for operator, tests in json.loads(condition or "{}").items()
+        for key, values in tests.items()
     ]
 
 

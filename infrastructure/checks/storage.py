@@ -5,11 +5,14 @@ from collections.abc import Iterator
 
 from commandline import aws
 from infrastructure.checks.common import Finding, Json, Site, as_list, found, problem, warning
-from infrastructure.names import INDEX
+from infrastructure.names import INDEX, SURENESS_INDEX
 
 KEY = [("id", "HASH")]
-INDEX_KEY = [("status", "HASH"), ("updated_at", "RANGE")]
-"""What the records are found by."""
+INDEXES = {
+    INDEX: ([("status", "HASH"), ("updated_at", "RANGE")], "nobody finds the pictures that wait"),
+    SURENESS_INDEX: ([("status", "HASH"), ("sureness", "RANGE")], "nobody can review the pictures that were held back"),
+}
+"""What the records are found by, and what happens where they are not."""
 
 BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
@@ -61,7 +64,8 @@ def table(site: Site) -> Iterator[Finding]:
         yield problem(f"One call deletes the table {name}: it is not protected.", site.up)
     if there.get("BillingModeSummary", {}).get("BillingMode") != "PAY_PER_REQUEST":
         yield warning(f"{name} has a fixed capacity, which many pictures at once exceed.", site.up)
-    yield from _index(site, there)
+    for index in INDEXES:
+        yield from _index(site, there, index)
     yield from _backups(site, name)
 
 
@@ -69,13 +73,14 @@ def _key(there: Json) -> list[tuple[str, str]]:
     return [(one["AttributeName"], one["KeyType"]) for one in there["KeySchema"]]
 
 
-def _index(site: Site, there: Json) -> Iterator[Finding]:
-    index = next((one for one in there.get("GlobalSecondaryIndexes", []) if one["IndexName"] == INDEX), None)
-    if index is None or _key(index) != INDEX_KEY or index["Projection"]["ProjectionType"] != "ALL":
-        yield problem(f"The table lacks the index {INDEX}: nobody finds the pictures that wait.", site.up)
+def _index(site: Site, there: Json, name: str) -> Iterator[Finding]:
+    index = next((one for one in there.get("GlobalSecondaryIndexes", []) if one["IndexName"] == name), None)
+    key, without = INDEXES[name]
+    if index is None or _key(index) != key or index["Projection"]["ProjectionType"] != "ALL":
+        yield problem(f"The table lacks the index {name}: {without}.", site.up)
     elif index.get("IndexStatus", "ACTIVE") != "ACTIVE":
         yield problem(
-            f"The index {INDEX} is {index['IndexStatus']}.", "Wait until it is ACTIVE: minutes, hours if there is much."
+            f"The index {name} is {index['IndexStatus']}.", "Wait until it is ACTIVE: minutes, hours if there is much."
         )
 
 

@@ -25,7 +25,7 @@ class There:
     Attributes:
         stack: its status; empty if there is none.
         deployed: whether Chalice remembers to have deployed it.
-        holders: buckets and table.
+        holders: buckets, table and user pool.
         functions: what Chalice has made.
         log_groups: of functions and state machines.
         endpoint: the name of the endpoint that is still there; empty if none is.
@@ -40,7 +40,7 @@ class There:
 
     @property
     def full(self) -> list[Holder]:
-        """Buckets and table that hold something."""
+        """Buckets, table and user pool that hold something."""
         return [one for one in self.holders if one.count]
 
     def rows(self, names: Names) -> list[tuple[str, str, str]]:
@@ -69,7 +69,8 @@ def command(
 ) -> None:
     """Remove everything of a stage: functions, trigger and REST API, then the stack, then what is left.
 
-    What will go is listed first. Buckets and table with content are refused, unless --delete-content says otherwise.
+    What will go is listed first. Buckets, table and user pool with content are refused, unless --delete-content
+    says otherwise.
     The endpoint belongs to `python -m training teardown`, which has to come before. It can be run again at any time,
     also where only a part is left.
     """
@@ -153,7 +154,7 @@ def _remove(names: Names, known: Stage, there: There) -> None:
         if one.kind == "bucket":
             _empty(names, one)
             content.delete_bucket(names, one.name)
-        else:
+        elif one.kind == "table":
             content.delete_table(one.name)
         console.messages.print(f"Removed the {one.kind} {one.name}.", markup=False)
     removal.remove(leftovers.find_log_groups(names, known))

@@ -1,6 +1,7 @@
 """`up`: the stack of a stage, made or updated, and its names written into `.chalice/`."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 import click
 
 from commandline import console
-from infrastructure import chalice_config, options, stack
-from infrastructure.errors import Declined, NotEmpty
+from infrastructure import chalice_config, options, rest, stack
+from infrastructure.chalice_config import Stage
+from infrastructure.errors import Declined, InputError, NotEmpty
 from infrastructure.names import Names
 from infrastructure.stack import Plan
 
@@ -25,9 +27,16 @@ WISHES = (
         help="Days that pictures stay in the inbox. Default: as many as now, at first 365.",
     ),
     click.option(
+        "--sign-in/--no-sign-in",
+        default=None,
+        help="Whether people sign in to the page, at a user pool that is made for it, in place of AWS credentials. "
+        "Default: as now, at first not.",
+    ),
+    click.option(
         "--delete-content",
         is_flag=True,
-        help="Agree to changes that remove or replace a bucket, a table, a queue or a log group with what is in it.",
+        help="Agree to changes that remove or replace a bucket, a table, a queue, a log group or a user pool with what "
+        "is in it.",
     ),
     options.yes,
 )
@@ -42,6 +51,7 @@ class Wish:
         alarm_email: who is told of alarms; None for who is told now.
         endpoint_name: the endpoint that is watched; None for the one that the stage names.
         picture_days: how long pictures are kept; None for as long as now.
+        sign_in: whether people sign in at a user pool; None for as now.
         delete_content: whether content may be lost.
         yes: whether all the rest is agreed to.
         quiet: whether no table is printed.
@@ -50,6 +60,7 @@ class Wish:
     alarm_email: str | None
     endpoint_name: str | None
     picture_days: int | None
+    sign_in: bool | None
     delete_content: bool
     yes: bool
     quiet: bool
@@ -96,14 +107,17 @@ def bring_up(names: Names, folder: Path, wish: Wish) -> dict[str, Any]:
         What was done, as JSON takes it.
 
     Raises:
+        InputError: people are to sign in to a page that is not there yet.
         Declined: the change was not agreed to.
         NotEmpty: it would remove content, which was not agreed to.
         StackFailed: it did not work out.
     """
-    watched = wish.endpoint_name or chalice_config.read(folder, names.stage).variables.get(chalice_config.ENDPOINT)
+    known = chalice_config.read(folder, names.stage)
+    watched = wish.endpoint_name or known.variables.get(chalice_config.ENDPOINT)
     parameters = {"Stage": names.stage, "EndpointName": watched, "AlarmEmail": wish.alarm_email}
     if wish.picture_days is not None:
         parameters["PictureDays"] = str(wish.picture_days)
+    parameters |= _signing_in(names, known, wish.sign_in)
     planned = stack.plan(
         names, {key: value for key, value in parameters.items() if value is not None}, console.messages.print
     )
@@ -127,6 +141,18 @@ def bring_up(names: Names, folder: Path, wish: Wish) -> dict[str, Any]:
         "outputs": outputs,
         "written": written,
     }
+
+
+def _signing_in(names: Names, known: Stage, wished: bool | None) -> dict[str, str]:  # noqa: FBT001
+    """The parameters that follow from whether people sign in, be it at the stack's user pool or at another."""
+    if wished is False:
+        return {"SignIn": "no", "PageUrl": ""}
+    if wished:
+        return {"SignIn": "yes", "PageUrl": rest.page_url(names, known)}
+    if known.variables.get(chalice_config.POOL):
+        with suppress(InputError):  # where nothing is deployed, the page is nowhere yet
+            return {"PageUrl": rest.page_url(names, known)}
+    return {}
 
 
 def _agree(planned: Plan, wish: Wish) -> None:

@@ -3,6 +3,7 @@
 import os
 from typing import Any
 from unittest.mock import patch
+from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
@@ -27,6 +28,27 @@ def test_a_client_gives_up_in_time_and_tries_as_often_as_it_is_told(stack: Stack
     assert (config.connect_timeout, config.read_timeout) == (aws.CONNECT_TIMEOUT, 7)
     assert config.retries["total_max_attempts"] == 2
     assert config.retries["mode"] == "standard"
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("us-east-1", "s3.amazonaws.com"),
+        ("eu-central-1", "s3.eu-central-1.amazonaws.com"),
+        ("ap-southeast-4", "s3.ap-southeast-4.amazonaws.com"),
+    ],
+)
+def test_links_to_objects_lead_to_the_region_of_the_bucket_and_are_signed_as_it_takes_them(
+    monkeypatch: pytest.MonkeyPatch, region: str, host: str
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
+        monkeypatch.setenv(name, region)
+    s3 = aws.client.__wrapped__("s3")
+    link = urlsplit(s3.generate_presigned_url("get_object", Params={"Bucket": "scones-inbox", "Key": "inbox/a"}))
+    form = urlsplit(s3.generate_presigned_post("scones-inbox", "inbox/a")["url"])
+    assert link.netloc == form.netloc == f"scones-inbox.{host}"
+    assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in link.query
 
 
 @pytest.mark.parametrize("function", ["serialize", "on_picture", "api_handler"])

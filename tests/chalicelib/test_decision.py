@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.decision import SUM_TOLERANCE, Decision, decide, likeliest
+from chalicelib.decision import SUM_TOLERANCE, Decision, decide, likeliest, sureness
 from chalicelib.errors import InvalidInference, ThresholdConfidenceNotMet
 
 LABELS = ("bicycle", "motorcycle")
@@ -120,3 +120,11 @@ def test_any_numbers_give_a_class_of_the_list_or_our_own_error(labels: list[str]
     assert (found.label, found.confidence) in zip(labels, inferences, strict=True)
     assert 0 <= found.confidence <= 1
     assert found.confidence == max(inferences)
+
+
+@given(confidence=st.floats(0, 1), known=st.none() | st.floats(0, 1))
+def test_nobody_is_surer_than_the_model_of_either(confidence: float, known: float | None) -> None:
+    least = sureness(confidence, known)
+    assert least <= confidence
+    assert least == confidence if known is None else least in (confidence, known)
+    assert known is None or least <= known

@@ -12,14 +12,22 @@ from chalicelib.errors import SconesError
 MACHINE = json.loads((Path(__file__).resolve().parents[2] / "statemachine.json").read_text())
 
 STATUSES = {
+    "BodyNotTaken": 415,
+    "BodyTooLarge": 413,
     "EndpointBusy": 503,
     "EndpointUnavailable": 502,
+    "EtagMissing": 428,
+    "IdempotencyKeyReused": 422,
     "ImageNotFound": 404,
     "ImageTooLarge": 413,
     "InvalidImage": 422,
     "InvalidInference": 502,
     "InvalidRequest": 422,
+    "MethodNotTaken": 405,
     "ModelFailed": 502,
+    "NotNow": 409,
+    "PageNotFound": 404,
+    "RecordChanged": 412,
     "RecordNotFound": 404,
     "SettingsError": 500,
     "StorageBusy": 503,

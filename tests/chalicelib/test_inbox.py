@@ -1,19 +1,23 @@
 """The bucket that pictures are dropped into: what S3 tells of, and what is there."""
 
+import base64
+import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote_plus
+from urllib.parse import parse_qs, quote_plus, urlsplit
 from uuid import uuid4
 
+import httpx
 import pytest
 from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib import aws, inbox, limits
-from chalicelib.errors import ImageNotFound, ImageTooLarge, InvalidRequest, StorageBusy
+from chalicelib.errors import IdempotencyKeyReused, ImageNotFound, ImageTooLarge, InvalidRequest, StorageBusy
 from chalicelib.inbox import MAX_KEY_BYTES, PREFIX, Source, find, read, sources
 from local.stack import Stack
 from tests.conftest import Answer, FakeAws
@@ -349,3 +353,127 @@ class TestListing:
         fake_aws.refuses_xml("SlowDown", 503)
         with pytest.raises(StorageBusy):
             list(inbox.versions("bucket"))
+
+
+class TestUploads:
+    def test_a_picture_that_comes_in_is_there_as_what_it_came_as(self, versioned_bucket: str) -> None:
+        source = inbox.add(versioned_bucket, b"bytes", "image/png")
+        assert re.fullmatch(r"inbox/uploads/\d{4}-\d\d-\d\d/[0-9a-f-]{36}", source.key)
+        assert source.version_id
+        assert read(source) == b"bytes"
+        head = aws.client("s3").head_object(Bucket=versioned_bucket, Key=source.key)
+        assert head["ContentType"] == "image/png"
+        assert find(versioned_bucket, source.key) == source
+
+    def test_the_same_picture_twice_is_two_unless_it_is_said_to_be_one(self, versioned_bucket: str) -> None:
+        assert inbox.add(versioned_bucket, b"a", "image/png").key != inbox.add(versioned_bucket, b"a", "image/png").key
+
+    def test_an_upload_that_is_tried_again_is_the_same_version(self, versioned_bucket: str) -> None:
+        once = uuid4().hex
+        first = inbox.add(versioned_bucket, b"bytes", "image/png", once)
+        assert inbox.add(versioned_bucket, b"bytes", "image/jpeg", once) == first
+        assert inbox.add(versioned_bucket, b"bytes", "image/png", uuid4().hex) != first
+        versions = aws.client("s3").list_object_versions(Bucket=versioned_bucket, Prefix=first.key)["Versions"]
+        assert len(versions) == 1
+
+    def test_without_versions_an_upload_that_is_tried_again_is_the_same_too(self, plain_bucket: str) -> None:
+        once = uuid4().hex
+        first = inbox.add(plain_bucket, b"bytes", "image/png", once)
+        assert first.version_id is None
+        assert inbox.add(plain_bucket, b"bytes", "image/png", once) == first
+
+    def test_another_picture_under_the_same_name_is_refused_and_the_first_stays(self, versioned_bucket: str) -> None:
+        once = uuid4().hex
+        first = inbox.add(versioned_bucket, b"first", "image/png", once)
+        with pytest.raises(IdempotencyKeyReused, match="Send another Idempotency-Key"):
+            inbox.add(versioned_bucket, b"second", "image/png", once)
+        assert find(versioned_bucket, first.key) == first
+        assert read(first) == b"first"
+
+    @pytest.mark.parametrize("once", ["x", "../../outside", "é ☂\n", "x" * 5000, "arn:aws:iam::1:user/jo key"])
+    def test_whatever_an_upload_is_called_its_key_is_one_of_the_inbox_and_does_not_tell(
+        self, versioned_bucket: str, once: str
+    ) -> None:
+        key = inbox.add(versioned_bucket, b"bytes", "image/png", once).key
+        assert re.fullmatch(r"inbox/uploads/once/[0-9a-f]{64}", key)
+
+    def test_an_upload_while_the_same_is_under_way_is_told_to_ask_again(self, fake_aws: FakeAws) -> None:
+        fake_aws.refuses_xml("ConditionalRequestConflict", 409)
+        with pytest.raises(StorageBusy, match="being uploaded right now: ask again in a moment"):
+            inbox.add("bucket", b"bytes", "image/png", "once")
+        headers = {name.lower(): value for name, value in fake_aws.asked[0].headers.items()}
+        assert headers["if-none-match"] == "*"
+
+    def test_s3_that_throttles_is_busy_and_a_refused_permission_is_not(self, fake_aws: FakeAws) -> None:
+        fake_aws.refuses_xml("SlowDown", 503)
+        with pytest.raises(StorageBusy, match="Could not keep the picture"):
+            inbox.add("bucket", b"bytes", "image/png")
+        fake_aws.refuses_xml("AccessDenied", 403)
+        with pytest.raises(ClientError, match="AccessDenied"):
+            inbox.add("bucket", b"bytes", "image/png")
+
+
+def expires(text: str) -> float:
+    """Seconds from now until a time."""
+    return (datetime.fromisoformat(text) - datetime.now(UTC)).total_seconds()
+
+
+class TestLinks:
+    def test_whoever_has_a_link_gets_the_version_that_it_is_of(self, versioned_bucket: str) -> None:
+        key = f"{PREFIX}été ☂ a+b%.png"
+        first = put(versioned_bucket, key, b"first")
+        put(versioned_bucket, key, b"second")
+        answer = httpx.get(inbox.link(first, "image/webp").url, trust_env=False)
+        assert (answer.status_code, answer.content) == (200, b"first")
+        assert answer.headers["content-type"] == "image/webp"
+
+    def test_it_is_signed_the_way_that_all_regions_take_and_holds_for_15_minutes(self, versioned_bucket: str) -> None:
+        source = Source(versioned_bucket, "inbox/a.png", "v1")
+        link = inbox.link(source, "image/png")
+        query = parse_qs(urlsplit(link.url).query)
+        assert query["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
+        assert query["X-Amz-Expires"] == ["900"]
+        assert (query["versionId"], query["response-content-type"]) == (["v1"], ["image/png"])
+        assert 880 < expires(link.expires_at) <= 900
+        assert link.expires_at.endswith("Z")
+
+    def test_what_nobody_knows_more_of_is_served_as_it_came(self, plain_bucket: str) -> None:
+        query = parse_qs(urlsplit(inbox.link(Source(plain_bucket, "inbox/a")).url).query)
+        assert not query.keys() & {"versionId", "response-content-type"}
+
+    def test_links_lead_to_where_the_page_may_load_pictures_from(self, versioned_bucket: str) -> None:
+        origin = inbox.origin(versioned_bucket)
+        assert re.fullmatch(r"https?://[^/]+", origin)
+        assert inbox.link(Source(versioned_bucket, "inbox/a.png")).url.startswith(f"{origin}/")
+        assert inbox.allow_upload(versioned_bucket, "image/png").url.startswith(f"{origin}/")
+
+
+class TestLeaveToUpload:
+    def test_a_form_with_its_fields_and_a_file_brings_the_picture_in(self, versioned_bucket: str) -> None:
+        upload = inbox.allow_upload(versioned_bucket, "image/webp")
+        answer = httpx.post(upload.url, data=upload.fields, files={"file": ("a.webp", b"bytes")}, trust_env=False)
+        assert answer.is_success
+        assert read(find(versioned_bucket, upload.key)) == b"bytes"
+        assert aws.client("s3").head_object(Bucket=versioned_bucket, Key=upload.key)["ContentType"] == "image/webp"
+
+    def test_it_is_for_one_key_one_type_and_25_mib_and_holds_for_15_minutes(self, versioned_bucket: str) -> None:
+        upload = inbox.allow_upload(versioned_bucket, "image/webp")
+        policy = json.loads(base64.b64decode(upload.fields["policy"]))
+        for condition in (
+            {"bucket": versioned_bucket},
+            {"key": upload.key},
+            {"Content-Type": "image/webp"},
+            ["content-length-range", 1, limits.MAX_BYTES],
+            {"x-amz-algorithm": "AWS4-HMAC-SHA256"},
+        ):
+            assert condition in policy["conditions"]
+        assert not [one for one in policy["conditions"] if isinstance(one, list) and one[0] == "starts-with"]
+        assert 880 < expires(policy["expiration"]) <= 900
+        assert 880 < expires(upload.expires_at) <= 900
+        assert (upload.max_bytes, upload.fields["Content-Type"]) == (25 * 1024 * 1024, "image/webp")
+        assert upload.fields["key"] == upload.key
+
+    def test_no_two_uploads_get_the_same_name(self, versioned_bucket: str) -> None:
+        keys = {inbox.allow_upload(versioned_bucket, "image/png").key for _ in range(20)}
+        assert len(keys) == 20
+        assert all(key.startswith(inbox.UPLOADS) for key in keys)

@@ -1,6 +1,7 @@
 """The environment, read and checked once."""
 
 import math
+from itertools import combinations
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from chalicelib.errors import SettingsError
 from chalicelib.settings import DEFAULT_THRESHOLD, Settings
+from tests.rest import POOL
 
 ENVIRONMENT = {
     "INBOX_BUCKET": "inbox",
@@ -105,3 +107,37 @@ def test_whatever_a_threshold_is_set_to_gives_a_fraction_or_our_own_error(text: 
 
 def test_what_holds_without_any_threshold_is_a_probability() -> None:
     assert 0.5 < DEFAULT_THRESHOLD < 1
+
+
+class TestUserPool:
+    def test_its_arn_client_and_domain_are_told_together(self) -> None:
+        settings = read(**POOL)
+        assert (settings.user_pool_arn, settings.user_pool_client_id, settings.user_pool_domain) == tuple(POOL.values())
+
+    @pytest.mark.parametrize("blank", [{}, dict.fromkeys(POOL, ""), dict.fromkeys(POOL, " ")])
+    def test_there_need_not_be_one(self, blank: dict[str, str]) -> None:
+        settings = read(**blank)
+        assert (settings.user_pool_arn, settings.user_pool_client_id, settings.user_pool_domain) == (None,) * 3
+
+    @pytest.mark.parametrize("given", [names for size in (1, 2) for names in combinations(POOL, size)], ids="+".join)
+    def test_a_part_of_it_is_refused_and_what_is_missing_is_named(self, given: tuple[str, ...]) -> None:
+        missing = ", ".join(name for name in POOL if name not in given)
+        with pytest.raises(SettingsError, match=f"Set {missing} too, or none of"):
+            read(**{name: POOL[name] for name in given})
+
+    @pytest.mark.parametrize(
+        "domain",
+        [
+            "scones.auth.us-east-1.amazoncognito.com",
+            "http://scones.example.org",
+            "https://scones.example.org/",
+            "https://scones.example.org/login",
+            "https://scones.example.org; script-src *",
+            "https://scones.example.org 'unsafe-inline'",
+            "https://",
+            "javascript:alert(1)",
+        ],
+    )
+    def test_a_domain_that_would_not_do_in_a_security_policy_is_refused(self, domain: str) -> None:
+        with pytest.raises(SettingsError, match="USER_POOL_DOMAIN takes an address like"):
+            read(**POOL | {"USER_POOL_DOMAIN": domain})

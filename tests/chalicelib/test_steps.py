@@ -21,8 +21,9 @@ from chalicelib.errors import (
 from chalicelib.inbox import MAX_KEY_BYTES, PREFIX
 from chalicelib.settings import DEFAULT_THRESHOLD, Settings
 from chalicelib.steps import State
-from chalicelib.store import Status
+from chalicelib.store import Record, Status
 from local import samples
+from local.endpoint import Fault
 from local.stack import Stack
 from tests import conftest
 from tests.chalicelib import pictures
@@ -144,6 +145,7 @@ def test_the_picture_leaves_the_state_as_the_answer_comes_in(fake_aws: FakeAws) 
         "label": "motorcycle",
         "confidence": 0.75,
         "known": 0.75,
+        "sureness": 0.75,
         "model": "lite0-1",
         "threshold": 0.9,
         "min_known": 0.5,
@@ -278,3 +280,46 @@ class TestOpeningARecord:
 
 def state_source(state: State) -> dict[str, str]:
     return {"bucket": state["s3_bucket"], "key": state["s3_key"]}
+
+
+class TestEntering:
+    def test_a_step_is_noted_in_the_record_of_its_attempt(self, stack: Stack, plain_bucket: str) -> None:
+        record = workflow.take(stack.settings, inbox.Source(plain_bucket, f"{PREFIX}{uuid4()}", None, "e7a6"))
+        assert record
+        steps.enter(stack.settings, {"id": record.id, "attempt": 1}, "Serialize")
+        steps.enter(stack.settings, {"id": record.id, "attempt": 2}, "Classify")
+        noted = store.get(stack.settings.records_table, record.id)
+        assert [step.step for step in noted.steps] == ["Serialize"]
+
+    @pytest.mark.parametrize(
+        "state", [{}, {"id": "x"}, {"attempt": 1}, {"id": None, "attempt": 1}, {"id": "x", "attempt": "1"}, {"id": 5}]
+    )
+    def test_a_state_without_a_record_asks_no_table(self, fake_aws: FakeAws, state: State) -> None:
+        steps.enter(SETTINGS, state, "Serialize")
+        assert fake_aws.asked == []
+
+    @pytest.mark.parametrize(
+        ("faults", "expected"),
+        [
+            ([], ["Serialize", "Classify", "Filter"]),
+            ([Fault(503, "ServiceUnavailable", "starting")], ["Serialize", "Classify", "Classify", "Filter"]),
+        ],
+    )
+    def test_the_workflow_notes_each_step_that_it_enters_a_retried_one_again(
+        self,
+        stack: Stack,
+        ended: Callable[[str], Record],
+        faults: list[Fault],
+        expected: list[str],
+    ) -> None:
+        stack.endpoint.faults.extend(faults)
+        record = ended(workflow.identity(stack.drop(f"{uuid4()}.jpg", BICYCLE)))
+        assert (record.status, [step.step for step in record.steps]) == (Status.ACCEPTED, expected)
+        times = [record.created_at, *(step.at for step in record.steps), record.ended_at]
+        assert times == sorted(times, key=str)
+
+    def test_a_picture_that_is_rejected_came_to_the_first_step_only(
+        self, stack: Stack, ended: Callable[[str], Record]
+    ) -> None:
+        record = ended(workflow.identity(stack.drop(f"{uuid4()}.jpg", b"no picture")))
+        assert (record.status, [step.step for step in record.steps]) == (Status.REJECTED, ["Serialize"])

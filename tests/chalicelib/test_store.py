@@ -12,10 +12,10 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib import aws, store, workflow
-from chalicelib.errors import RecordNotFound, StorageBusy
+from chalicelib import aws, listing, store, workflow
+from chalicelib.errors import RecordChanged, RecordNotFound, StorageBusy
 from chalicelib.inbox import Source
-from chalicelib.store import Record, Status
+from chalicelib.store import NEITHER, Record, Status
 from local import samples
 from local.endpoint import Fault
 from local.resources import create_table
@@ -76,7 +76,8 @@ def test_a_record_that_was_opened_twice_is_the_first(table: str) -> None:
 def test_a_record_that_has_ended_is_not_opened_again(table: str) -> None:
     record = store.create(table, pending())
     write(table, record, Status.REVIEWED, label={"S": "bicycle"})
-    assert store.create(table, record) == replace(record, status=Status.REVIEWED, label="bicycle")
+    ended = replace(record, status=Status.REVIEWED, label="bicycle", ended_at=record.updated_at)
+    assert store.create(table, record) == ended
 
 
 def test_of_many_that_open_a_record_at_once_all_get_the_same(table: str) -> None:
@@ -133,7 +134,7 @@ def test_a_caller_that_comes_late_does_not_take_an_attempt_back(table: str) -> N
 def test_a_record_that_ended_meanwhile_is_not_started_again(table: str, status: Status) -> None:
     record = store.create(table, pending())
     write(table, record, status)
-    assert store.restart(table, record) == replace(record, status=status)
+    assert store.restart(table, record) == replace(record, status=status, ended_at=record.updated_at)
 
 
 def test_a_record_that_was_deleted_meanwhile_is_not_brought_back(table: str) -> None:
@@ -215,7 +216,9 @@ def test_a_record_of_any_status_is_json(table: str, status: Status) -> None:
     record = store.create(table, pending())
     write(table, record, status, inferences={"S": "[0.25, 0.75]"})
     shown = json.loads(json.dumps(store.get(table, record.id).as_dict()))
-    assert shown == asdict(record) | {"status": status.value, "inferences": [0.25, 0.75]}
+    ended_at = None if status is Status.PENDING else record.updated_at
+    told = {"status": status.value, "inferences": [0.25, 0.75], "steps": [], "ended_at": ended_at}
+    assert shown == asdict(record) | told
 
 
 def caught(error: str, cause: str | None) -> str:
@@ -308,7 +311,7 @@ def test_a_record_that_has_ended_is_not_given_up(table: str, status: Status) -> 
     record = store.create(table, pending())
     write(table, record, status)
     assert not store.fail(table, record.id, 1, "TIMED_OUT", "Late.")
-    assert store.get(table, record.id) == replace(record, status=status)
+    assert store.get(table, record.id) == replace(record, status=status, ended_at=record.updated_at)
 
 
 def test_a_record_that_was_started_again_is_not_given_up_for_its_first_attempt(table: str) -> None:
@@ -323,31 +326,188 @@ def test_no_record_is_made_by_giving_one_up(table: str) -> None:
     assert store.missing(table, [identity]) == {identity}
 
 
+def held_back(table: str, **values: dict[str, str]) -> Record:
+    """A record that waits for a person."""
+    record = store.create(table, pending(updated_at=store.now(ago=60)))
+    known = {"labels": {"S": '["bicycle", "motorcycle"]'}, "sureness": {"N": "0.5"}}
+    write(table, record, Status.REVIEW, **known | values)
+    return store.get(table, record.id)
+
+
+class TestReviews:
+    @pytest.mark.parametrize(
+        ("label", "note"), [("bicycle", None), (NEITHER, "Été ☂ 🚲\n“quoted”"), ("x" * 500, "n" * 1000)]
+    )
+    def test_what_a_person_decides_is_kept_with_who_and_when(self, table: str, label: str, note: str | None) -> None:
+        record = held_back(table)
+        before = store.now()
+        decided = store.decide(table, record, label, "jo@example.org", note)
+        assert decided == store.get(table, record.id)
+        assert decided.review
+        assert (decided.review.label, decided.review.note, decided.review.by) == (label, note, "jo@example.org")
+        assert before <= decided.review.at <= decided.updated_at <= store.now()
+        changed = replace(
+            record, status=Status.REVIEWED, review=decided.review, reviews=1, updated_at=decided.updated_at
+        )
+        assert decided == changed
+
+    def test_when_the_workflow_ended_stays_known_however_often_people_decide(self, table: str) -> None:
+        record = held_back(table)
+        assert record.ended_at == record.updated_at
+        decided = store.decide(table, record, "bicycle", "jo")
+        again = store.decide(table, decided, "motorcycle", "jo")
+        back = store.undecide(table, again)
+        assert {decided.ended_at, again.ended_at, back.ended_at} == {record.ended_at}
+        assert record.updated_at < decided.updated_at <= again.updated_at <= back.updated_at
+
+    def test_a_person_may_change_their_mind(self, table: str) -> None:
+        decided = store.decide(table, held_back(table), "bicycle", "jo", "sure")
+        again = store.decide(table, decided, "motorcycle", "bo")
+        assert again.review
+        assert (again.review.label, again.review.note, again.review.by, again.reviews) == ("motorcycle", None, "bo", 2)
+
+    def test_what_is_taken_back_waits_again_where_it_waited_before(self, own_table: str) -> None:
+        record = held_back(own_table)
+        queue = listing.LEAST_SURE_FIRST
+        decided = store.decide(own_table, record, "bicycle", "jo", "sure")
+        assert listing.page(own_table, [Status.REVIEW], queue, 5).records == []
+        back = store.undecide(own_table, decided)
+        assert back == replace(record, reviews=2, updated_at=back.updated_at)
+        assert listing.page(own_table, [Status.REVIEW], queue, 5).records == [back] == [store.get(own_table, record.id)]
+
+    @pytest.mark.parametrize("callers", [2, 5])
+    def test_of_several_who_decide_at_once_one_wins_and_the_others_are_told(self, table: str, callers: int) -> None:
+        record, together, told = held_back(table), threading.Barrier(callers), list[str]()
+
+        def decide(number: int) -> Record | None:
+            together.wait()
+            try:
+                return store.decide(table, record, "bicycle", f"caller {number}")
+            except RecordChanged as refused:
+                told.append(str(refused))
+                return None
+
+        with ThreadPoolExecutor(callers) as threads:
+            won = [one for one in threads.map(decide, range(callers)) if one]
+        assert told == ["Somebody else has decided since you looked: read it again, then decide."] * (callers - 1)
+        assert won == [store.get(table, record.id)]
+        assert won[0].reviews == 1
+
+    def test_of_one_who_decides_again_and_one_who_takes_back_at_once_one_wins(self, table: str) -> None:
+        decided, together = store.decide(table, held_back(table), "bicycle", "jo"), threading.Barrier(2)
+
+        def change(act: Callable[[], Record]) -> Record | None:
+            together.wait()
+            try:
+                return act()
+            except RecordChanged:
+                return None
+
+        acts = [
+            lambda: store.decide(table, decided, "motorcycle", "bo"),
+            lambda: store.undecide(table, decided),
+        ]
+        with ThreadPoolExecutor(2) as threads:
+            won = [one for one in threads.map(change, acts) if one]
+        assert won == [store.get(table, decided.id)]
+        assert won[0].reviews == 2
+
+    def test_a_decision_about_what_was_decided_and_taken_back_meanwhile_is_refused(self, table: str) -> None:
+        record = held_back(table)
+        back = store.undecide(table, store.decide(table, record, "bicycle", "jo"))
+        assert back.status is record.status
+        with pytest.raises(RecordChanged):
+            store.decide(table, record, "bicycle", "bo")
+        assert store.get(table, record.id) == back
+
+    def test_a_decision_about_a_picture_that_was_started_again_meanwhile_is_refused(self, table: str) -> None:
+        record = held_back(table)
+        again = store.restart(table, record)
+        with pytest.raises(RecordChanged):
+            store.decide(table, record, "bicycle", "jo")
+        write(table, again, Status.REVIEW)
+        with pytest.raises(RecordChanged):
+            store.decide(table, record, "bicycle", "jo")
+        assert store.get(table, record.id).review is None
+
+    def test_a_picture_that_was_decided_meanwhile_is_not_started_again(self, table: str) -> None:
+        record = held_back(table)
+        decided = store.decide(table, record, "bicycle", "jo")
+        assert store.restart(table, record) == decided == store.get(table, record.id)
+
+    def test_a_picture_that_is_started_again_forgets_what_was_found_and_noted(self, table: str) -> None:
+        record = store.undecide(table, store.decide(table, held_back(table), "bicycle", "jo"))
+        store.enter(table, record.id, 1, "Serialize")
+        again = store.restart(table, record)
+        assert (again.steps, again.reviews, again.ended_at, again.labels) == ((), 0, None, None)
+        item = aws.client("dynamodb").get_item(TableName=table, Key={"id": {"S": record.id}})["Item"]
+        assert not item.keys() & {"steps", "reviews", "review", "sureness", "ended_at"}
+
+    def test_no_record_is_made_by_a_decision(self, table: str) -> None:
+        never = pending(status=Status.REVIEW)
+        with pytest.raises(RecordChanged):
+            store.decide(table, never, "bicycle", "jo")
+        with pytest.raises(RecordChanged):
+            store.undecide(table, never)
+        assert store.missing(table, [never.id]) == {never.id}
+
+    @pytest.mark.parametrize(
+        "act",
+        [lambda record: store.decide("records", record, "a", "jo"), lambda record: store.undecide("records", record)],
+    )
+    def test_a_table_that_throttles_is_busy_and_one_that_is_missing_is_not(
+        self, fake_aws: FakeAws, act: Callable[[Record], Record]
+    ) -> None:
+        record = pending(status=Status.REVIEW)
+        fake_aws.refuses("ThrottlingException")
+        with pytest.raises(StorageBusy, match="Could not keep the review"):
+            act(record)
+        fake_aws.refuses("ResourceNotFoundException")
+        with pytest.raises(ClientError):
+            act(record)
+
+
+class TestSteps:
+    def test_steps_are_noted_in_the_order_entered_and_a_retried_one_again(self, table: str) -> None:
+        record = store.create(table, pending())
+        names = ["Serialize", "Classify", "Classify", "Filter"]
+        assert all(store.enter(table, record.id, 1, name) for name in names)
+        noted = store.get(table, record.id)
+        assert [step.step for step in noted.steps] == names
+        times = [step.at for step in noted.steps]
+        assert record.created_at <= times[0]
+        assert times == sorted(times)
+        assert noted == replace(record, steps=noted.steps)
+
+    def test_a_step_of_an_older_attempt_is_not_noted(self, table: str) -> None:
+        record = store.restart(table, store.create(table, pending()))
+        assert not store.enter(table, record.id, 1, "Classify")
+        assert store.enter(table, record.id, 2, "Serialize")
+        assert [step.step for step in store.get(table, record.id).steps] == ["Serialize"]
+
+    def test_no_record_is_made_by_noting_a_step(self, table: str) -> None:
+        identity = uuid4().hex
+        assert not store.enter(table, identity, 1, "Serialize")
+        assert store.missing(table, [identity]) == {identity}
+
+    def test_an_ending_that_is_written_meanwhile_is_not_undone(self, table: str) -> None:
+        record = held_back(table)
+        assert store.enter(table, record.id, 1, "Filter")
+        assert store.get(table, record.id).status is Status.REVIEW
+
+    def test_a_table_that_throttles_is_asked_once(self, fake_aws: FakeAws) -> None:
+        fake_aws.refuses("ThrottlingException")
+        with pytest.raises(StorageBusy, match="Could not note the step"):
+            store.enter("records", "id", 1, "Serialize")
+        assert len(fake_aws.asked) == 1
+
+
 @pytest.fixture
 def own_table(stack: Stack) -> str:
     """A table that no other test uses."""
     name = f"records-{uuid4().hex[:12]}"
     create_table(aws.client("dynamodb"), name)
     return name
-
-
-def test_those_who_wait_are_told_in_the_order_in_which_they_came(own_table: str) -> None:
-    records = [store.create(own_table, pending(updated_at=store.now(ago=ago))) for ago in (20, 40, 30)]
-    write(own_table, store.create(own_table, pending(updated_at=store.now(ago=50))), Status.REVIEW)
-    assert [one.id for one in store.waiting(own_table, Status.PENDING)] == [records[at].id for at in (1, 2, 0)]
-
-
-def test_those_who_came_later_are_left_out(own_table: str) -> None:
-    record = store.create(own_table, pending(updated_at=store.now(ago=40)))
-    store.create(own_table, pending(updated_at=store.now(ago=20)))
-    assert list(store.waiting(own_table, Status.PENDING, until=store.now(ago=30))) == [record]
-
-
-def test_a_queue_of_several_pages_is_read_to_its_end(own_table: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    records = {store.create(own_table, pending()).id for _ in range(5)}
-    plain_query = aws.client("dynamodb").query
-    monkeypatch.setattr(aws.client("dynamodb"), "query", lambda **asked: plain_query(**asked | {"Limit": 2}))
-    assert {one.id for one in store.waiting(own_table, Status.PENDING)} == records
 
 
 def test_ids_without_a_record_are_found_among_more_than_one_batch(own_table: str) -> None:
@@ -374,11 +534,10 @@ def test_a_table_without_room_for_a_single_key_is_busy(fake_aws: FakeAws) -> Non
         store.missing("records", ["a"])
 
 
-def test_giving_up_looking_and_queueing_tell_when_dynamodb_is_busy(fake_aws: FakeAws) -> None:
+def test_giving_up_and_looking_tell_when_dynamodb_is_busy(fake_aws: FakeAws) -> None:
     fake_aws.refuses("ThrottlingException")
     for call in (
         lambda: store.fail("records", "id", 1, "Error", "cause"),
-        lambda: list(store.waiting("records", Status.PENDING)),
         lambda: store.missing("records", ["id"]),
     ):
         with pytest.raises(StorageBusy):
@@ -392,4 +551,4 @@ def test_a_bookmark_is_kept_and_is_no_record(own_table: str) -> None:
     assert store.bookmark(own_table) == ("inbox/b.png", "")
     with pytest.raises(RecordNotFound):
         store.get(own_table, store.BOOKMARK)
-    assert not list(store.waiting(own_table, Status.PENDING))
+    assert not list(listing.waiting(own_table, Status.PENDING))

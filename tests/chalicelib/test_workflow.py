@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 from uuid import uuid4
@@ -17,8 +18,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from chalicelib import aws, store, workflow
-from chalicelib.errors import InvalidRequest, StorageBusy
+from chalicelib.errors import ImageNotFound, InvalidRequest, NotNow, StorageBusy
 from chalicelib.inbox import Source
+from chalicelib.settings import Settings
 from chalicelib.store import Record, Status
 from chalicelib.workflow import execution_input, execution_name, identity, start
 from local import samples
@@ -250,6 +252,149 @@ def test_a_workflow_that_is_missing_is_not_taken_for_busy(stack: Stack, fake_aws
 def test_aws_out_of_reach_is_busy(stack: Stack) -> None:
     with pytest.raises(StorageBusy, match="Could not open the record"):
         start(stack.settings, ANY_SOURCE)
+
+
+@pytest.fixture
+def plain(stack: Stack, plain_bucket: str) -> Settings:
+    """The same system with an inbox that nothing tells of."""
+    return replace(stack.settings, inbox_bucket=plain_bucket)
+
+
+def ended_as(settings: Settings, source: Source, status: Status) -> Record:
+    """The record of a picture that has come to an end, as it stands in the table."""
+    taken = workflow.take(settings, source)
+    assert taken
+    aws.client("dynamodb").update_item(
+        TableName=settings.records_table,
+        Key={"id": {"S": taken.id}},
+        UpdateExpression="SET #status = :status",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={":status": {"S": str(status)}},
+    )
+    return store.get(settings.records_table, taken.id)
+
+
+class TestRunningAgain:
+    @pytest.mark.parametrize("status", [Status.ACCEPTED, Status.REVIEW, Status.REJECTED, Status.FAILED])
+    def test_what_has_ended_runs_at_a_new_attempt(
+        self, stack: Stack, plain: Settings, source: Source, held: threading.Event, status: Status
+    ) -> None:
+        record = ended_as(plain, source, status)
+        again = workflow.run_again(plain, record)
+        assert again == store.get(plain.records_table, record.id)
+        assert (again.status, again.attempt, again.ended_at) == (Status.PENDING, 2, None)
+        assert executions(stack, source) == {f"{record.id}-2": "RUNNING"}
+
+    def test_it_comes_to_a_new_end(
+        self, stack: Stack, plain: Settings, source: Source, ended: Callable[[str], Record]
+    ) -> None:
+        record = ended_as(plain, source, Status.REJECTED)
+        workflow.run_again(plain, record)
+        done = ended(record.id)
+        assert (done.status, done.attempt, done.label) == (Status.ACCEPTED, 2, "bicycle")
+        assert [step.step for step in done.steps] == ["Serialize", "Classify", "Filter"]
+
+    def test_what_still_runs_stays_as_it_is(
+        self, stack: Stack, plain: Settings, source: Source, held: threading.Event
+    ) -> None:
+        record = start(plain, source)
+        assert workflow.run_again(plain, record) == record
+        assert executions(stack, source) == {record.id: "RUNNING"}
+
+    def test_what_a_person_decided_is_not_run_over(self, stack: Stack, plain: Settings, source: Source) -> None:
+        record = ended_as(plain, source, Status.REVIEWED)
+        with pytest.raises(NotNow, match="take that back first"):
+            workflow.run_again(plain, record)
+        assert store.get(plain.records_table, record.id) == record
+        assert executions(stack, source) == {}
+
+    def test_what_a_person_decided_meanwhile_is_not_run_over_either(
+        self, stack: Stack, plain: Settings, source: Source
+    ) -> None:
+        record = ended_as(plain, source, Status.REVIEW)
+        decided = store.decide(plain.records_table, record, "bicycle", "jo")
+        with pytest.raises(NotNow, match="take that back first"):
+            workflow.run_again(plain, record)
+        assert store.get(plain.records_table, record.id) == decided
+        assert executions(stack, source) == {}
+
+    def test_a_picture_that_is_gone_is_told_and_its_record_stays(
+        self, stack: Stack, plain: Settings, source: Source
+    ) -> None:
+        record = ended_as(plain, source, Status.FAILED)
+        aws.client("s3").delete_object(Bucket=source.bucket, Key=source.key)
+        with pytest.raises(ImageNotFound):
+            workflow.run_again(plain, record)
+        assert store.get(plain.records_table, record.id) == record
+
+    def test_a_picture_of_another_bucket_is_not_looked_for(self, stack: Stack, source: Source) -> None:
+        record = ended_as(stack.settings, source, Status.FAILED)
+        with pytest.raises(ImageNotFound, match="lies in another bucket"):
+            workflow.run_again(stack.settings, record)
+        assert executions(stack, source) == {}
+
+    def test_of_several_who_ask_at_once_one_starts_it(
+        self, stack: Stack, plain: Settings, source: Source, held: threading.Event
+    ) -> None:
+        record, together = ended_as(plain, source, Status.ACCEPTED), threading.Barrier(4)
+
+        def ask(_: int) -> Record:
+            together.wait()
+            return workflow.run_again(plain, record)
+
+        with ThreadPoolExecutor(4) as threads:
+            assert {again.attempt for again in threads.map(ask, range(4))} == {2}
+        assert executions(stack, source) == {f"{record.id}-2": "RUNNING"}
+
+
+class TestWaiting:
+    def test_whoever_waits_gets_the_end(
+        self, stack: Stack, source: Source, held: threading.Event, ended: Callable[[str], Record]
+    ) -> None:
+        started = start(stack.settings, source)
+        releasing = threading.Timer(0.3, held.set)
+        releasing.start()
+        done = workflow.wait(stack.settings, started, 20)
+        releasing.join()
+        assert done.status is Status.ACCEPTED
+        assert done == ended(started.id)
+
+    def test_nobody_waits_longer_than_asked(self, stack: Stack, source: Source, held: threading.Event) -> None:
+        started, begun = start(stack.settings, source), time.monotonic()
+        assert workflow.wait(stack.settings, started, 0.5).status is Status.PENDING
+        assert 0.5 <= time.monotonic() - begun < 2
+
+    @pytest.mark.parametrize(("status", "seconds"), [(Status.PENDING, 0), (Status.ACCEPTED, 20), (Status.FAILED, 20)])
+    def test_without_a_wish_to_wait_or_at_the_end_the_table_is_not_asked(
+        self, stack: Stack, fake_aws: FakeAws, status: Status, seconds: int
+    ) -> None:
+        standing = record(status=status)
+        assert workflow.wait(stack.settings, standing, seconds) is standing
+        assert fake_aws.asked == []
+
+    def test_a_long_wait_asks_less_often(self, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+        pauses: list[float] = []
+        clock = [0.0]
+
+        def sleep(seconds: float) -> None:
+            pauses.append(seconds)
+            clock[0] += seconds
+
+        monkeypatch.setattr(store, "get", lambda *_: record())
+        monkeypatch.setattr("chalicelib.workflow.time", SimpleNamespace(sleep=sleep, monotonic=lambda: clock[0]))
+        workflow.wait(stack.settings, record(), 25)
+        assert sum(pauses) == pytest.approx(25)
+        assert len(pauses) < 35
+        assert max(pauses) == workflow.MAX_WAIT_PAUSE
+
+
+def test_the_arn_of_an_execution_is_that_of_its_machine_and_its_name(
+    stack: Stack, source: Source, held: threading.Event
+) -> None:
+    started = start(stack.settings, source)
+    arn = workflow.execution_arn(stack.settings, started)
+    assert aws.client("stepfunctions").describe_execution(executionArn=arn)["name"] == started.id
+    assert workflow.execution_arn(stack.settings, replace(started, attempt=3)) == f"{arn}-3"
 
 
 def ending(name: str, status: str = "TIMED_OUT", **more: Any) -> dict[str, Any]:

@@ -13,11 +13,21 @@ from infrastructure.names import Names
 Json = dict[str, Any]
 
 NAMES = Names("dev", "123456789012", "us-east-1")
-PARAMETERS = {"Stage": "dev", "EndpointName": "the-endpoint", "AlarmEmail": "somebody@example.org"}
+PARAMETERS = {
+    "Stage": "dev",
+    "EndpointName": "the-endpoint",
+    "AlarmEmail": "somebody@example.org",
+    "PageUrl": "https://page.example.org/api/",
+    "SignIn": "yes",
+}
+"""With all that there is only where it is asked for."""
 
 NAME = {
     "AWS::CloudWatch::Alarm": "AlarmName",
     "AWS::CloudWatch::Dashboard": "DashboardName",
+    "AWS::Cognito::UserPool": "UserPoolName",
+    "AWS::Cognito::UserPoolClient": "ClientName",
+    "AWS::Cognito::UserPoolDomain": "Domain",
     "AWS::DynamoDB::Table": "TableName",
     "AWS::IAM::Role": "RoleName",
     "AWS::Logs::LogGroup": "LogGroupName",
@@ -30,6 +40,7 @@ NAME = {
 """The property that names a resource."""
 
 ARN = {
+    "AWS::Cognito::UserPool": "arn:aws:cognito-idp:us-east-1:123456789012:userpool/{}",
     "AWS::DynamoDB::Table": "arn:aws:dynamodb:us-east-1:123456789012:table/{}",
     "AWS::IAM::Role": "arn:aws:iam::123456789012:role/{}",
     "AWS::Logs::LogGroup": "arn:aws:logs:us-east-1:123456789012:log-group:{}:*",
@@ -102,13 +113,22 @@ def _filled(value: Any) -> Any:
                 return _ref(inner)
             if key == "Fn::GetAtt":
                 return _attribute(*(inner if isinstance(inner, list) else inner.split(".")))
+            if key == "Fn::If":
+                return _filled(inner[1])  # all is asked for
+            if key == "Fn::Select":
+                return _filled(inner[1])[inner[0]]
+            if key == "Fn::Split":
+                return _filled(inner[1]).split(inner[0])
             if key == "Fn::Sub":
-                return re.sub(r"\$\{([\w.:]+)\}", lambda found: _named_in_text(found[1]), inner)
+                text, more = inner if isinstance(inner, list) else (inner, {})
+                return re.sub(r"\$\{([\w.:]+)\}", lambda found: _named_in_text(found[1], more), text)
         return {key: _filled(one) for key, one in value.items()}
     return [_filled(one) for one in value] if isinstance(value, list) else value
 
 
-def _named_in_text(name: str) -> str:
+def _named_in_text(name: str, more: Mapping[str, Any]) -> str:
+    if name in more:
+        return str(_filled(more[name]))
     return str(_attribute(*name.split(".")) if "." in name else _ref(name))
 
 

@@ -189,6 +189,7 @@ def stage(environment: dict[str, str], folder: Path) -> Iterator[Stage]:
 def _make(made: Stage, folder: Path) -> None:
     for bucket in (NAMES.inbox_bucket, NAMES.training_bucket):
         make_bucket(made, bucket)
+    let_pages_post(made, *PAGES_HERE)
     make_table(made)
     iam = made.client("iam")
     for role, service in (
@@ -250,17 +251,31 @@ def make_table(made: Stage) -> None:
     dynamodb.create_table(
         TableName=NAMES.records_table,
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("id", "status", "updated_at")],
-        GlobalSecondaryIndexes=[table_index()],
+        AttributeDefinitions=ATTRIBUTES,
+        GlobalSecondaryIndexes=[table_index("by_status", "updated_at"), table_index("by_sureness", "sureness")],
         BillingMode="PAY_PER_REQUEST",
         DeletionProtectionEnabled=True,
     )
     keep_backups(made, on=True)
 
 
-def table_index() -> Json:
-    keys = [{"AttributeName": "status", "KeyType": "HASH"}, {"AttributeName": "updated_at", "KeyType": "RANGE"}]
-    return {"IndexName": "by_status", "KeySchema": keys, "Projection": {"ProjectionType": "ALL"}}
+ATTRIBUTES = [
+    {"AttributeName": name, "AttributeType": kind}
+    for name, kind in (("id", "S"), ("status", "S"), ("updated_at", "S"), ("sureness", "N"))
+]
+
+
+def table_index(name: str, second: str) -> Json:
+    keys = [{"AttributeName": "status", "KeyType": "HASH"}, {"AttributeName": second, "KeyType": "RANGE"}]
+    return {"IndexName": name, "KeySchema": keys, "Projection": {"ProjectionType": "ALL"}}
+
+
+def let_pages_post(made: Stage, *origins: str) -> None:
+    rule = {"AllowedMethods": ["POST"], "AllowedOrigins": [*origins]}
+    made.client("s3").put_bucket_cors(Bucket=NAMES.inbox_bucket, CORSConfiguration={"CORSRules": [rule]})
+
+
+PAGES_HERE = ("http://127.0.0.1:*", "http://localhost:*")
 
 
 def keep_backups(made: Stage, *, on: bool) -> None:

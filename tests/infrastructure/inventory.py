@@ -8,6 +8,7 @@ LISTS: dict[str, list[tuple[str, str, str | None]]] = {
     "apigateway": [("get_rest_apis", "items", "name")],
     "cloudformation": [("list_stacks", "StackSummaries", "StackName")],
     "cloudwatch": [("describe_alarms", "MetricAlarms", "AlarmName"), ("list_dashboards", "DashboardEntries", None)],
+    "cognito-idp": [("list_user_pools", "UserPools", "Name")],
     "dynamodb": [("list_tables", "TableNames", None)],
     "events": [("list_rules", "Rules", "Name")],
     "iam": [("list_roles", "Roles", "RoleName")],
@@ -20,13 +21,17 @@ LISTS: dict[str, list[tuple[str, str, str | None]]] = {
 }
 
 
+ASKED_WITH = {"list_user_pools": {"MaxResults": 60}}
+"""What an operation wants to be told."""
+
+
 def everything() -> dict[str, list[Any]]:
     """By operation, what is there; operations that list nothing are left out."""
     found: dict[str, list[Any]] = {}
     for service, operations in LISTS.items():
         client: Any = boto3.client(service)  # type: ignore[call-overload]
         for operation, key, name in operations:
-            listed = getattr(client, operation)().get(key, [])
+            listed = getattr(client, operation)(**ASKED_WITH.get(operation, {})).get(key, [])
             if operation == "list_stacks":
                 listed = [one for one in listed if one["StackStatus"] != "DELETE_COMPLETE"]
             if listed:

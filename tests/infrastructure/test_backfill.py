@@ -37,7 +37,7 @@ NAMES = Names("dev", "123456789012", "us-east-1")
 ROLE = f"arn:aws:iam::{NAMES.account}:role/{NAMES.backfill}"
 PATIENCE = 60.0
 
-ELSEWHERE = {"id", "s3_bucket", "s3_key", "version_id", "created_at", "updated_at"}
+ELSEWHERE = {"id", "s3_bucket", "s3_key", "version_id", "created_at", "updated_at", "ended_at", "steps"}
 """What differs between the records of the same picture in two places."""
 
 NAMED = {
@@ -176,6 +176,7 @@ class TestPictures:
             assert {
                 one.name for one in fields(Record) if getattr(here, one.name) != getattr(live, one.name)
             } == ELSEWHERE
+            assert [one.step for one in here.steps] == [one.step for one in live.steps]
         statuses = {name: record(full, name).status for name in drawn}
         assert statuses == {"bicycle.png": "ACCEPTED", "house.webp": "REVIEW", "broken.jpg": "REJECTED"}
 
@@ -373,7 +374,7 @@ class TestQuestion:
         fleet = {"ProductionVariants": [{"VariantName": "AllTraffic", "CurrentInstanceCount": 40}]}
         say("sagemaker", "DescribeEndpoint", fleet)
         told = run("backfill", full.url, answer="n\n")
-        assert "with 250 pictures at once: more records at once the index by status does not take" in told.output
+        assert "with 100 pictures at once: more records at once the index by status does not take" in told.output
 
     def test_what_is_said_beforehand_holds_against_all_that_is_reckoned(self, full: Place) -> None:
         told = run("backfill", full.url, "--concurrency", "3", answer="n\n")

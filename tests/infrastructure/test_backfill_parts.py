@@ -191,8 +191,8 @@ class TestEstimate:
         half = estimate.usd(1_000_000, memory_mb, Capacity(20, "", captured=0.5))["data captured, each month"]
         assert half == pytest.approx(0.023 * 60 * 4 / 3 / 2)
 
-    def test_a_record_is_written_in_the_table_and_moved_in_its_index(self) -> None:
-        accepted, held_back = 2 + 3, 2 + 7
+    def test_a_record_is_written_in_the_table_and_moved_in_its_indexes(self) -> None:
+        accepted, held_back = 2 + 3 * 2 + 3, 2 + 3 * 2 + 5 + 2
         assert estimate.write_units() == pytest.approx(0.72 * accepted + 0.28 * held_back)
 
     def test_pictures_that_have_ended_cost_less(self, memory_mb: dict[str, int]) -> None:

@@ -130,3 +130,42 @@ def test_a_policy_that_is_missing_is_told(folder: Path) -> None:
     (folder / "policy-dev-filter.json").unlink()
     with pytest.raises(InputError, match=r"policy-dev-filter\.json cannot be read"):
         chalice_config.write(folder, NAMES, {})
+
+
+SIGN_IN = {
+    "UserPoolArn": "arn:aws:cognito-idp:eu-central-1:999988887777:userpool/eu-central-1_a",
+    "UserPoolClientId": "client",
+    "UserPoolDomain": NAMES.sign_in,
+}
+POOL = {"USER_POOL_ARN", "USER_POOL_CLIENT_ID", "USER_POOL_DOMAIN"}
+
+
+def variables(folder: Path) -> dict[str, str]:
+    found: dict[str, str] = json.loads((folder / "config.json").read_text())["stages"]["dev"]["environment_variables"]
+    return found
+
+
+def test_where_people_sign_in_is_written_and_taken_out_again_with_the_user_pool(folder: Path) -> None:
+    chalice_config.write(folder, NAMES, {})
+    before = variables(folder)
+    told = chalice_config.write(folder, NAMES, SIGN_IN)
+    assert told == [
+        f"config.json: USER_POOL_ARN is {SIGN_IN['UserPoolArn']}",
+        "config.json: USER_POOL_CLIENT_ID is client",
+        f"config.json: USER_POOL_DOMAIN is {NAMES.sign_in}",
+    ]
+    assert variables(folder).keys() - before.keys() == POOL
+    assert chalice_config.write(folder, NAMES, SIGN_IN) == []
+    told = chalice_config.write(folder, NAMES, {})
+    assert told == [f"config.json: {name} is taken out" for name in sorted(POOL)]
+    assert variables(folder) == before
+    assert chalice_config.write(folder, NAMES, {}) == []
+
+
+def test_a_user_pool_of_ones_own_is_left_in_peace(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    own = dict.fromkeys(POOL, "own")
+    config["stages"]["dev"]["environment_variables"] |= own
+    (folder / "config.json").write_text(json.dumps(config))
+    chalice_config.write(folder, NAMES, {})
+    assert own.items() <= variables(folder).items()

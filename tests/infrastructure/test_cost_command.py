@@ -107,7 +107,7 @@ def test_what_was_seen_on_aws_takes_the_place_of_what_was_measured(tmp_path: Pat
     file = tmp_path / "durations.json"
     file.write_text('{"serialize": 1}')
     plain, slow = (months(told("--pictures", "1000000", *more)["ours"]) for more in ((), ("--durations", file)))
-    measured = prices.lambda_usd(1e6, deployed.MEASURED["serialize"].seconds(2048), 2048)
+    measured = prices.lambda_usd(1e6, deployed.work("serialize").seconds(2048), 2048)
     assert slow["Lambda"] - plain["Lambda"] == pytest.approx(1e6 * (2e-7 + 2 * 0.0000166667) - measured)
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import boto3
 import pytest
 
-from infrastructure.names import Names
+from infrastructure import chalice_config
+from infrastructure.names import OPEN_ROUTES, Names
 from infrastructure.template import TEMPLATE
 from tests.infrastructure.commands import run, run_well
 from tests.infrastructure.inventory import everything
@@ -18,6 +19,10 @@ from tests.infrastructure.permissions import SITE, allowed, needed, record_here
 NAMES = Names("dev", "123456789012", "us-east-1")
 
 POLICY = TEMPLATE.with_name("deployer-policy.json")
+SIGN_IN = TEMPLATE.with_name("deployer-policy-sign-in.json")
+"""What it takes besides where people sign in."""
+
+GUARD = "COGNITO_USER_POOLS"
 
 MAX_MANAGED_POLICY = 6144
 """Characters without spaces: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
@@ -38,12 +43,18 @@ class Life:
         exit_codes: by what was done, how it ended.
         left: what was there in the end.
         calls: what was asked of AWS.
+        guards: by method and path, what the REST API asked for while people signed in.
+        variables: those of the stage then.
+        without: what was asked of AWS before that.
     """
 
     output: dict[str, str]
     exit_codes: dict[str, int]
     left: dict[str, Any]
     calls: set[str]
+    guards: dict[str, str]
+    variables: dict[str, str]
+    without: set[str]
 
 
 @pytest.fixture
@@ -64,9 +75,15 @@ def life(
     }
     (chalice / "deployed" / "dev.json").unlink()
     done["elsewhere"] = run("deploy", "--yes", "--chalice", chalice)
+    without = set(calls.read_text().split())
+    done["sign in"] = run("deploy", "--yes", "--sign-in", "--chalice", chalice)
     asked = set(calls.read_text().split())
-    drop()
+    signing_in = guards(), dict(chalice_config.read(chalice, "dev").variables)
     calls.write_text("")
+    drop()
+    invite(signing_in[1]["USER_POOL_ARN"])
+    calls.write_text("")
+    done["refused"] = run("down", "--yes", "--chalice", chalice)
     done["down"] = run_well("down", "--yes", "--delete-content", "--chalice", chalice)
     asked |= set(calls.read_text().split())
     return Life(
@@ -74,6 +91,27 @@ def life(
         {name: one.exit_code for name, one in done.items()},
         everything(),
         asked,
+        *signing_in,
+        without,
+    )
+
+
+def guards() -> dict[str, str]:
+    """What the REST API asks for, by method and path; moto's, which reads the document that `chalice deploy` sends."""
+    client = boto3.client("apigateway")
+    (api,) = client.get_rest_apis()["items"]
+    return {
+        f"{verb} {resource['path']}": method["authorizationType"]
+        for resource in client.get_resources(restApiId=api["id"])["items"]
+        for verb, method in resource.get("resourceMethods", {}).items()
+    }
+
+
+def invite(pool: str) -> None:
+    """Somebody who may sign in, for `down` to tell of."""
+    email = {"Name": "email", "Value": "a@example.com"}
+    boto3.client("cognito-idp").admin_create_user(
+        UserPoolId=pool.rpartition("/")[2], Username="a@example.com", UserAttributes=[email]
     )
 
 
@@ -98,21 +136,35 @@ def test_a_whole_life_of_a_stage_takes_what_the_policy_allows(life: Life) -> Non
     assert any(one["check"] == "endpoint" for one in problems), "nobody made an endpoint"
     assert "What was deployed from elsewhere is known here now" in life.output["elsewhere"]
     assert life.left == {}
-    assert not [one for one in needed(life.calls) if not is_allowed(one)]
-    unfounded = [one for one in allowed(POLICY) if not is_founded(one, needed(life.calls))]
-    assert not unfounded, "allowed, and nobody asks for it"
+    assert not [one for one in needed(life.without) if not is_allowed(one, POLICY)]
+    assert not [one for one in needed(life.calls) if not is_allowed(one, POLICY, SIGN_IN)]
+    for policy in (POLICY, SIGN_IN):
+        unfounded = [one for one in allowed(policy) if not is_founded(one, needed(life.calls))]
+        assert not unfounded, "allowed, and nobody asks for it"
+    assert life.guards.keys() >= OPEN_ROUTES
+    assert {route for route, guard in life.guards.items() if guard == "NONE"} == OPEN_ROUTES
+    assert {guard for route, guard in life.guards.items() if route not in OPEN_ROUTES} == {GUARD}
+    assert life.variables["USER_POOL_DOMAIN"] == NAMES.sign_in
+    assert {"USER_POOL_ARN", "USER_POOL_CLIENT_ID"} <= life.variables.keys()
+    assert not re.search(r"^[!✗] +(sign-in|uploads|REST API)", life.output["sign in"], re.MULTILINE)
+    assert f"user pool {NAMES.user_pool} with 1 user" in life.output["refused"]
 
 
-def test_the_policy_fits_into_a_managed_policy_and_names_nothing_of_others() -> None:
-    assert len(re.sub(r"\s", "", POLICY.read_text())) <= MAX_MANAGED_POLICY
-    for action, resources in allowed(POLICY).items():
+@pytest.mark.parametrize("policy", [POLICY, SIGN_IN], ids=lambda one: one.stem)
+def test_the_policy_fits_into_a_managed_policy_and_names_nothing_of_others(policy: Path) -> None:
+    assert len(re.sub(r"\s", "", policy.read_text())) <= MAX_MANAGED_POLICY
+    for action, resources in allowed(policy).items():
         for resource in resources:
-            named = "scones-unlimited-STAGE" in resource or action.startswith("apigateway:")
+            named = "scones-unlimited-STAGE" in resource or action.startswith(NAMELESS)
             assert named or (resource == "*" and re.search(r":(Describe|List|Get)", action)), action
 
 
-def is_allowed(permission: str) -> bool:
-    return any(fnmatchcase(permission, one) for one in allowed(POLICY))
+NAMELESS = ("apigateway:", "cognito-idp:")
+"""Services whose ARNs have numbers of AWS's choosing in the place of names."""
+
+
+def is_allowed(permission: str, *policies: Path) -> bool:
+    return any(fnmatchcase(permission, one) for policy in policies for one in allowed(policy))
 
 
 def is_founded(action: str, asked: set[str]) -> bool:

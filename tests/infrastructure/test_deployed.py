@@ -95,3 +95,11 @@ def test_less_memory_makes_what_computes_slower_and_not_what_waits() -> None:
     handler = deployed.Handler(compute=0.1, waits=0.05)
     assert handler.seconds(3000) == handler.seconds(1769) == pytest.approx(0.15)
     assert handler.seconds(512) == pytest.approx(0.1 * 1769 / 512 + 0.05)
+
+
+def test_a_step_takes_the_time_of_an_update_more_where_there_are_records() -> None:
+    for name in deployed.STEPS:
+        alone, here = deployed.work(name, records=False), deployed.work(name)
+        assert here.compute - alone.compute == pytest.approx(deployed.MEASURED["on_stopped"].compute)
+        assert here.waits - alone.waits == pytest.approx(deployed.MEASURED["on_stopped"].waits)
+    assert deployed.work("on_picture") == deployed.MEASURED["on_picture"]

@@ -483,13 +483,13 @@ def logs_for_ever(well: Stage) -> Iterator[None]:
 # ---- The REST API
 
 
-@case("REST API", "Anybody in the world may POST /classifications.", "authorizer=signed")
+@case("REST API", "Anybody in the world may POST /classifications.", "its authorizer in app.py")
 def open_route(well: Stage) -> Iterator[None]:
     with other_api(well, "NONE"):
         yield
 
 
-@case("REST API", "POST /classifications is guarded by CUSTOM, not by IAM.", "authorizer=signed")
+@case("REST API", "POST /classifications is guarded by CUSTOM, not by AWS_IAM.", DEPLOY)
 def other_guard(well: Stage) -> Iterator[None]:
     with other_api(well, "CUSTOM"):
         yield
@@ -794,24 +794,52 @@ def no_backups(well: Stage) -> Iterator[None]:
     healthy.keep_backups(well, on=True)
 
 
-@case("table", "The table lacks the index by_status", UP)
+@case("table", "The table lacks the index by_status: nobody finds the pictures that wait.", UP)
 def no_index(well: Stage) -> Iterator[None]:
-    index = {"Delete": {"IndexName": "by_status"}}
-    well.client("dynamodb").update_table(TableName=NAMES.records_table, GlobalSecondaryIndexUpdates=[index])
+    with without_index(well, "by_status", "updated_at"):
+        yield
+
+
+@case("table", "The table lacks the index by_sureness: nobody can review the pictures that were held back.", UP)
+def no_index_for_reviews(well: Stage) -> Iterator[None]:
+    with without_index(well, "by_sureness", "sureness"):
+        yield
+
+
+@contextmanager
+def without_index(well: Stage, name: str, second: str) -> Iterator[None]:
+    client, index = well.client("dynamodb"), {"Delete": {"IndexName": name}}
+    client.update_table(TableName=NAMES.records_table, GlobalSecondaryIndexUpdates=[index])
     yield
-    well.client("dynamodb").update_table(
+    client.update_table(
         TableName=NAMES.records_table,
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("id", "status", "updated_at")],
-        GlobalSecondaryIndexUpdates=[{"Create": healthy.table_index()}],
+        AttributeDefinitions=healthy.ATTRIBUTES,
+        GlobalSecondaryIndexUpdates=[{"Create": healthy.table_index(name, second)}],
     )
 
 
 @case("table", "The index by_status is CREATING.", "Wait until it is ACTIVE")
 def index_not_ready(well: Stage) -> Iterator[None]:
-    with well.altering(
-        "DescribeTable", lambda answer: answer["Table"]["GlobalSecondaryIndexes"][0].update(IndexStatus="CREATING")
-    ):
+    def change(answer: Json) -> None:
+        (index,) = [one for one in answer["Table"]["GlobalSecondaryIndexes"] if one["IndexName"] == "by_status"]
+        index["IndexStatus"] = "CREATING"
+
+    with well.altering("DescribeTable", change):
         yield
+
+
+@case("uploads", "Pages of http://127.0.0.1:*, http://localhost:* cannot send large pictures to", UP)
+def nobody_may_post(well: Stage) -> Iterator[None]:
+    well.client("s3").delete_bucket_cors(Bucket=NAMES.inbox_bucket)
+    yield
+    healthy.let_pages_post(well, *healthy.PAGES_HERE)
+
+
+@case("uploads", "Pages of http://localhost:* cannot send large pictures to", UP)
+def some_may_post(well: Stage) -> Iterator[None]:
+    healthy.let_pages_post(well, "http://127.0.0.1:*")
+    yield
+    healthy.let_pages_post(well, *healthy.PAGES_HERE)
 
 
 @case("table", f"The table {NAMES.records_table} is CREATING.", "look again")
@@ -1012,6 +1040,7 @@ def test_everything_that_was_broken_is_mended_again(well: Stage) -> None:
 
 def test_every_check_of_the_table_has_something_broken_for_it() -> None:
     elsewhere = {"credentials", "configuration", "tools", "definitions", "bucket names"}  # below
+    elsewhere |= {"sign-in"}  # in test_doctor_page.py
     assert {one.check for one in CASES} | elsewhere == set(CHECKS)
 
 
@@ -1197,6 +1226,7 @@ def test_where_nothing_is_deployed_everything_is_missed_and_nothing_crashes(well
         "recursion",
         "rules",
         "REST API",
+        "uploads",
         "lost events",
         "unfinished",
     }

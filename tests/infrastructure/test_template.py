@@ -9,11 +9,12 @@ import pytest
 from cfnlint.api import lint
 from cfnlint.config import ManualArgs
 
-from chalicelib import metrics, store
+from chalicelib import metrics
 from infrastructure import stack as stacks
 from infrastructure import template
+from infrastructure.checks.common import found
 from infrastructure.checks.workflow import tasks
-from infrastructure.names import INBOX_PREFIX, REST, Names
+from infrastructure.names import INBOX_PREFIX, INDEX, REST, SURENESS_INDEX, Names
 from local import ROOT
 from local.resources import TRAINING_PREFIX
 from local.stack import Stack
@@ -70,6 +71,12 @@ ENDS_ON_PURPOSE = {
 ALARMS = named("AWS::CloudWatch::Alarm")
 BUCKETS = of_type("AWS::S3::Bucket")
 ROLES = named("AWS::IAM::Role")
+
+
+def named_one(kind: str) -> Json:
+    """The properties of the one resource of a type."""
+    (found,) = of_type(kind).values()
+    return found
 
 
 def found_by_cfn_lint(text: str) -> list[str]:
@@ -160,6 +167,7 @@ def test_an_email_address_is_taken_or_none(email: str, fits: bool) -> None:  # n
 
 
 def test_everything_is_called_as_names_py_says() -> None:
+    assert set(named("AWS::Cognito::UserPool")) == {NAMES.user_pool}
     assert set(named("AWS::S3::Bucket")) == {NAMES.inbox_bucket, NAMES.training_bucket}
     assert set(named("AWS::DynamoDB::Table")) == {NAMES.records_table}
     assert set(named("AWS::StepFunctions::StateMachine")) == {NAMES.prefix, NAMES.backfill}
@@ -171,6 +179,12 @@ def test_everything_is_called_as_names_py_says() -> None:
 
 def test_the_outputs_tell_what_others_have_to_know() -> None:
     found = dict(outputs())
+    assert {name: found.pop(name) for name in list(found) if name.startswith("UserPool")} == {
+        "UserPoolId": NAMES.user_pool,
+        "UserPoolArn": NAMES.arn("cognito-idp", f"userpool/{NAMES.user_pool}"),
+        "UserPoolClientId": "page",
+        "UserPoolDomain": NAMES.sign_in,
+    }
     assert found.pop("DashboardUrl").endswith(f"#dashboards:name={NAMES.prefix}")
     assert found == {
         "InboxBucket": NAMES.inbox_bucket,
@@ -291,6 +305,78 @@ def test_a_bucket_does_not_grow_forever(bucket: str, prefix: str, days: int) -> 
     assert remains["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
     assert remains["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
     assert remains["ExpiredObjectDeleteMarker"] is True
+
+
+# ---- The page
+
+
+ORIGINS_HERE = ["http://127.0.0.1:*", "http://localhost:*"]
+"""Where this machine serves the page, at whatever port."""
+
+POOL = named_one("AWS::Cognito::UserPool")
+CLIENT = named_one("AWS::Cognito::UserPoolClient")
+
+
+def test_a_browser_may_post_pictures_from_the_page_and_from_nowhere_else() -> None:
+    """An origin may have one star: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ManageCorsUsing.html"""
+    (rule,) = named("AWS::S3::Bucket")[NAMES.inbox_bucket]["CorsConfiguration"]["CorsRules"]
+    assert rule == {
+        "AllowedMethods": ["POST"],
+        "AllowedOrigins": [*ORIGINS_HERE, "https://page.example.org"],
+        "MaxAge": 3600,
+    }
+    assert all(origin.count("*") <= 1 for origin in rule["AllowedOrigins"])
+    assert "CorsConfiguration" not in named("AWS::S3::Bucket")[NAMES.training_bucket]
+
+
+def test_people_are_invited_and_nobody_signs_up() -> None:
+    assert POOL["AdminCreateUserConfig"] == {"AllowAdminCreateUserOnly": True}
+    assert POOL["UsernameAttributes"] == ["email"]
+    assert (POOL["MfaConfiguration"], POOL["EnabledMfas"]) == ("OPTIONAL", ["SOFTWARE_TOKEN_MFA"])
+    assert POOL["Policies"]["PasswordPolicy"]["MinimumLength"] == 12
+
+
+def test_the_page_signs_in_by_a_code_without_a_secret_and_comes_back_to_itself_alone() -> None:
+    assert CLIENT["GenerateSecret"] is False
+    assert (CLIENT["AllowedOAuthFlowsUserPoolClient"], CLIENT["AllowedOAuthFlows"]) == (True, ["code"])
+    assert CLIENT["CallbackURLs"] == CLIENT["LogoutURLs"] == [PARAMETERS["PageUrl"]]
+    assert CLIENT["AllowedOAuthScopes"] == ["openid", "email"]
+    assert CLIENT["PreventUserExistenceErrors"] == "ENABLED"
+
+
+def test_who_signed_in_stays_so_for_a_working_day_and_a_token_for_an_hour() -> None:
+    units = CLIENT["TokenValidityUnits"]
+    assert {name: (CLIENT[f"{name}Validity"], units[name]) for name in units} == {
+        "IdToken": (60, "minutes"),
+        "AccessToken": (60, "minutes"),
+        "RefreshToken": (12, "hours"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "fits"),
+    [
+        ("", True),
+        ("https://a1.execute-api.us-east-1.amazonaws.com/api/", True),
+        ("https://pictures.example.org/", True),
+        ("https://pictures.example.org", False),
+        ("http://pictures.example.org/", False),
+        ("https://*/", False),
+        ("https://pictures.example.org/api/?a", False),
+    ],
+)
+def test_the_pages_address_is_a_whole_one_or_none(url: str, fits: bool) -> None:  # noqa: FBT001
+    assert bool(re.fullmatch(source()["Parameters"]["PageUrl"]["AllowedPattern"], url)) is fits
+
+
+def test_nothing_of_signing_in_is_made_unless_it_is_asked_for() -> None:
+    conditional = {name for name, one in source()["Resources"].items() if one.get("Condition") == "SignsIn"}
+    assert conditional == {name for name, one in source()["Resources"].items() if ":Cognito:" in one["Type"]}
+    told = {name for name, one in source()["Outputs"].items() if one.get("Condition") == "SignsIn"}
+    assert told == {name for name in source()["Outputs"] if name.startswith("UserPool")}
+    has_page = {"Fn::Not": [{"Fn::Equals": [{"Ref": "PageUrl"}, ""]}]}
+    assert source()["Conditions"]["SignsIn"] == {"Fn::And": [{"Fn::Equals": [{"Ref": "SignIn"}, "yes"]}, has_page]}
+    assert source()["Parameters"]["SignIn"]["Default"] == "no"
 
 
 # ---- Nothing runs in circles
@@ -493,7 +579,7 @@ def test_endings_are_counted_by_what_step_functions_logs_of_them() -> None:
 
 @pytest.mark.parametrize(
     ("filter_name", "function", "in_python"),
-    [("unended", "on_stopped", "on_stopped"), ("requests-failed", REST, "answering_problems")],
+    [("unended", "on_stopped", "on_stopped"), ("requests-failed", REST, "route")],
 )
 def test_lines_are_counted_that_the_functions_log(filter_name: str, function: str, in_python: str) -> None:
     found = named("AWS::Logs::MetricFilter")[filter_name]
@@ -529,10 +615,11 @@ def test_the_endpoint_is_watched_by_the_measure_that_rolls_its_updates_back(name
     assert ALARMS[f"{NAMES.prefix}-endpoint-{name}"]["Threshold"] == theirs["Threshold"]
 
 
-def test_the_table_is_watched_with_its_index() -> None:
+def test_the_table_is_watched_with_its_indexes() -> None:
     watch = [one["Dimensions"] for one in watched(ALARMS[f"{NAMES.prefix}-table-throttled"])]
-    own, index = {"TableName": NAMES.records_table}, {"GlobalSecondaryIndexName": store.INDEX}
-    assert watch == [own, own, own | index, own | index]
+    own = {"TableName": NAMES.records_table}
+    indexes = [own | {"GlobalSecondaryIndexName": name} for name in (INDEX, SURENESS_INDEX)]
+    assert watch == [one for each in (own, *indexes) for one in (each, each)]
 
 
 def test_lost_events_ring_at_the_first() -> None:
@@ -611,7 +698,9 @@ def made(account: dict[str, str]) -> list[str]:
 
 def test_everything_is_made(made: list[str]) -> None:
     assert {one["LogicalResourceId"] for one in stacks.resources(NAMES)} == set(resources())
-    assert stacks.outputs(NAMES) == outputs() | {"LostEventsUrl": stacks.outputs(NAMES)["LostEventsUrl"]}
+    there = stacks.outputs(NAMES)
+    made_up = ("LostEventsUrl", "UserPoolId", "UserPoolArn", "UserPoolClientId")
+    assert there == outputs() | {name: there[name] for name in made_up}
 
 
 def test_a_picture_can_be_dropped_and_read_again(made: list[str]) -> None:
@@ -657,6 +746,8 @@ def test_buckets_topics_and_the_queue_are_made_as_they_are_written(made: list[st
         assert block == bucket["PublicAccessBlockConfiguration"]
         assert s3.get_bucket_ownership_controls(Bucket=name)["OwnershipControls"] == bucket["OwnershipControls"]
         assert s3.get_bucket_versioning(Bucket=name)["Status"] == bucket["VersioningConfiguration"]["Status"]
+        cors = bucket.get("CorsConfiguration", {}).get("CorsRules", [])
+        assert allowed_origins(s3, name) == [one["AllowedOrigins"] for one in cors]
         lifecycle = s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
         assert [one["ID"] for one in lifecycle] == [one["Id"] for one in bucket["LifecycleConfiguration"]["Rules"]]
     for one in of_type("AWS::S3::BucketPolicy").values():
@@ -668,6 +759,41 @@ def test_buckets_topics_and_the_queue_are_made_as_they_are_written(made: list[st
     address = sqs.get_queue_url(QueueName=queue["Queues"][0])["QueueUrl"]
     there = sqs.get_queue_attributes(QueueUrl=address, AttributeNames=["Policy"])["Attributes"]["Policy"]
     assert json.loads(there) == queue["PolicyDocument"]
+
+
+def test_the_user_pool_is_made_as_it_is_written(made: list[str]) -> None:
+    client, there = boto3.client("cognito-idp"), stacks.outputs(NAMES)
+    pool = client.describe_user_pool(UserPoolId=there["UserPoolId"])["UserPool"]
+    written = POOL
+    assert pool["AdminCreateUserConfig"]["AllowAdminCreateUserOnly"] is True
+    assert (pool["MfaConfiguration"], pool["UsernameAttributes"]) == ("OPTIONAL", ["email"])
+    assert pool["Policies"] == written["Policies"]
+    found = client.describe_user_pool_client(UserPoolId=there["UserPoolId"], ClientId=there["UserPoolClientId"])
+    page = found["UserPoolClient"]
+    assert "ClientSecret" not in page
+    for key in CLIENT.keys() - {"UserPoolId", "GenerateSecret"}:
+        assert page[key] == CLIENT[key], key
+    domain = client.describe_user_pool_domain(Domain=named_one("AWS::Cognito::UserPoolDomain")["Domain"])
+    assert domain["DomainDescription"]["UserPoolId"] == there["UserPoolId"]
+
+
+def test_where_nobody_signs_in_there_is_no_user_pool_and_one_that_goes_is_content(made: list[str]) -> None:
+    plan = stacks.plan(NAMES, PARAMETERS | {"SignIn": "no", "PageUrl": ""}, made.append)
+    assert plan
+    gone = {one.resource for one in plan.changes if one.action == "Remove"}
+    assert gone == {"UserPool", "UserPoolDomain", "UserPoolClient"}
+    assert [one.resource for one in plan.losses] == ["UserPool"]
+    stacks.apply(plan, made.append)
+    assert not [name for name in stacks.outputs(NAMES) if name.startswith("UserPool")]
+    assert boto3.client("cognito-idp").list_user_pools(MaxResults=10)["UserPools"] == []
+    (origins,) = allowed_origins(boto3.client("s3"), NAMES.inbox_bucket)
+    assert origins == ORIGINS_HERE
+
+
+def allowed_origins(client: Any, bucket: str) -> list[list[str]]:
+    """From where a browser may write into a bucket, by rule."""
+    answer = found(client.get_bucket_cors, Bucket=bucket) or {"CORSRules": []}
+    return [one["AllowedOrigins"] for one in answer["CORSRules"]]
 
 
 def test_a_second_time_changes_nothing(made: list[str]) -> None:
@@ -685,12 +811,12 @@ def test_nothing_is_left_of_it(made: list[str]) -> None:
 def described(client: Any) -> Json:
     """What there is to a table, apart from when and where it was made."""
     table = client.describe_table(TableName=NAMES.records_table)["Table"]
-    (index,) = table["GlobalSecondaryIndexes"]
+    indexes = sorted(table["GlobalSecondaryIndexes"], key=lambda one: str(one["IndexName"]))
     return {
         "keys": table["KeySchema"],
         "attributes": sorted(table["AttributeDefinitions"], key=lambda one: str(one["AttributeName"])),
         "billing": table["BillingModeSummary"]["BillingMode"],
-        "index": {key: index[key] for key in ("IndexName", "KeySchema", "Projection")},
+        "indexes": [{key: index[key] for key in ("IndexName", "KeySchema", "Projection")} for index in indexes],
     }
 
 
@@ -701,3 +827,8 @@ def test_the_embedded_system_has_the_same_table_and_buckets(stack: Stack, made: 
     for bucket, properties in named("AWS::S3::Bucket").items():
         assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == properties["VersioningConfiguration"]["Status"]
     assert {one["Name"] for one in boto3.client("s3").list_buckets()["Buckets"]} == set(named("AWS::S3::Bucket"))
+
+
+def test_the_embedded_system_lets_the_page_of_this_machine_write_as_the_bucket_does(stack: Stack) -> None:
+    there = allowed_origins(boto3.client("s3", endpoint_url=stack.aws_url), stack.settings.inbox_bucket)
+    assert there == [ORIGINS_HERE]

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -185,6 +186,50 @@ def test_help_explains_all_options(command: str) -> None:
     done = run_well(command, "--help")
     for option in ("--stage", "--chalice", "--json"):
         assert option in done.output
+
+
+def test_people_cannot_sign_in_to_a_page_that_is_not_there_yet(account: dict[str, str], chalice: Path) -> None:
+    done = run("up", "--yes", "--sign-in", "--chalice", chalice)
+    assert done.exit_code == 2
+    assert f"{NAME} has no REST API yet. Run `python -m infrastructure deploy --stage dev` first." in done.output
+    assert there() is None
+
+
+def test_people_sign_in_from_then_on_until_it_is_said_otherwise(account: dict[str, str], chalice: Path) -> None:
+    content: dict[str, Any] = read(chalice)
+    content["stages"]["dev"]["api_gateway_custom_domain"] = {"domain_name": "pictures.example.org"}
+    (chalice / "config.json").write_text(json.dumps(content))
+    run_well("up", "--yes", "--sign-in", "--chalice", chalice)
+    (pool,) = boto3.client("cognito-idp").list_user_pools(MaxResults=10)["UserPools"]
+    assert parameters()["PageUrl"] == "https://pictures.example.org/"
+    run_well("up", "--yes", "--alarm-email", "a@example.com", "--chalice", chalice)
+    assert parameters()["PageUrl"] == "https://pictures.example.org/"
+    variables = read(chalice)["stages"]["dev"]["environment_variables"]
+    assert variables["USER_POOL_ARN"].endswith(pool["Id"])
+    done = run("up", "--yes", "--no-sign-in", "--chalice", chalice)
+    assert done.exit_code == 1
+    assert "This change removes or replaces UserPool, with what is in it." in done.output
+    run_well("up", "--yes", "--no-sign-in", "--delete-content", "--chalice", chalice)
+    assert (parameters()["SignIn"], parameters()["PageUrl"]) == ("no", "")
+    assert boto3.client("cognito-idp").list_user_pools(MaxResults=10)["UserPools"] == []
+    assert not [one for one in read(chalice)["stages"]["dev"]["environment_variables"] if one.startswith("USER_POOL")]
+
+
+def test_the_page_may_send_pictures_where_people_sign_in_at_a_pool_of_your_own(
+    account: dict[str, str], chalice: Path
+) -> None:
+    own = {"USER_POOL_ARN": "arn", "USER_POOL_CLIENT_ID": "client", "USER_POOL_DOMAIN": "https://login.example.org"}
+    rewrite(chalice, **own)
+    run_well("up", "--yes", "--chalice", chalice)
+    assert parameters()["PageUrl"] == "", "nothing is deployed yet"
+    content: dict[str, Any] = read(chalice)
+    content["stages"]["dev"]["api_gateway_custom_domain"] = {"domain_name": "pictures.example.org"}
+    (chalice / "config.json").write_text(json.dumps(content))
+    run_well("up", "--yes", "--chalice", chalice)
+    (rule,) = boto3.client("s3").get_bucket_cors(Bucket=INBOX)["CORSRules"]
+    assert "https://pictures.example.org" in rule["AllowedOrigins"]
+    assert boto3.client("cognito-idp").list_user_pools(MaxResults=10)["UserPools"] == []
+    assert own.items() <= read(chalice)["stages"]["dev"]["environment_variables"].items()
 
 
 def read(chalice: Path) -> dict[str, dict[str, dict[str, dict[str, str]]]]:

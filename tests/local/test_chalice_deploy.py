@@ -11,11 +11,12 @@ from uuid import uuid4
 import boto3
 import pytest
 
-from infrastructure.names import REST
+from infrastructure.names import OPEN_ROUTES, REST
 from local import ROOT, samples
 from local.resources import ASYNCHRONOUS
 from local.stack import Stack, stage_config
 from tests.calls import FUNCTIONS
+from tests.rest import PICTURES, POOL, ROUTES
 from tests.runtime.account import (
     DEPLOY,
     NAMES,
@@ -130,10 +131,16 @@ def policies(client: Any) -> dict[str, dict[str, Json]]:
 
 
 def apis(client: Any) -> dict[str, Json]:
-    """The REST APIs: the stages and, for each path and method, who is asked."""
+    """The REST APIs: the stages, what is no text, and, for each path and method, who is let in and who is asked."""
     return {
         api["id"]: {
             "stages": [one["stageName"] for one in client.get_stages(restApiId=api["id"])["item"]],
+            "binary": sorted(api["binaryMediaTypes"]),
+            "guards": {
+                f"{method} {resource['path']}": described["authorizationType"]
+                for resource in client.get_resources(restApiId=api["id"])["items"]
+                for method, described in (resource.get("resourceMethods") or {}).items()
+            },
             "routes": {
                 (resource["path"], method): described["methodIntegration"]["uri"]
                 for resource in client.get_resources(restApiId=api["id"])["items"]
@@ -224,8 +231,18 @@ class TestDeployed:
     def test_the_rest_api_has_the_routes_and_asks_the_function(self, project: Project, account: Account) -> None:
         (api,) = apis(account.client("apigateway")).values()
         assert api["stages"] == [stage_config().api_gateway_stage]
-        assert set(api["routes"]) == {("/classifications", "POST"), ("/classifications/{identity}", "GET")}
+        assert set(api["guards"]) == ROUTES
         assert all(NAMES.function_arn(REST) in uri for uri in api["routes"].values())
+
+    def test_every_route_of_the_rest_api_asks_for_the_signature_of_iam(
+        self, project: Project, account: Account
+    ) -> None:
+        (api,) = apis(account.client("apigateway")).values()
+        assert set(api["guards"].values()) == {"AWS_IAM"}
+
+    def test_pictures_come_through_the_rest_api_as_they_are(self, project: Project, account: Account) -> None:
+        (api,) = apis(account.client("apigateway")).values()
+        assert set(api["binary"]) >= PICTURES
 
     def test_every_function_logs_where_the_template_has_made_room_and_nobody_else_made_any(
         self, project: Project, account: Account, bare: Json
@@ -361,6 +378,24 @@ class TestUsed:
         account.client("stepfunctions").start_execution(stateMachineArn=NAMES.state_machine_arn, name=name, input="{}")
         assert account.status(name) == "FAILED"
         assert json.loads(account.item(name)["error"]["S"])["Error"] == "INVALID_INPUT"
+
+
+class TestSignIn:
+    def test_where_people_sign_in_the_files_of_the_page_alone_are_open_and_it_can_be_taken_back(
+        self, project: Project, account: Account
+    ) -> None:
+        path = project.folder / ".chalice" / "config.json"
+        text, before = path.read_text(), everything(account)
+        config = json.loads(text)
+        config["stages"]["dev"]["environment_variables"] |= POOL
+        path.write_text(json.dumps(config))
+        project.deploy()
+        (api,) = apis(account.client("apigateway")).values()
+        assert {route for route, guard in api["guards"].items() if guard == "NONE"} == OPEN_ROUTES
+        assert {api["guards"][route] for route in ROUTES - OPEN_ROUTES} == {"COGNITO_USER_POOLS"}
+        path.write_text(text)
+        project.deploy()
+        assert everything(account) == before
 
 
 class TestDeleted:

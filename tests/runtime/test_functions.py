@@ -243,6 +243,27 @@ def test_the_rest_api_classifies_a_picture_and_tells_what_became_of_it(
     assert (read["statusCode"], json.loads(read["body"])["label"]) == (200, "bicycle")
 
 
+def test_the_page_comes_out_of_the_package_and_knows_where_it_is(runtime: Running) -> None:
+    answer = runtime("api_handler").invoke(rest("GET", "/"))
+    assert (answer["statusCode"], answer["headers"]["Content-Type"].split(";")[0]) == (200, "text/html")
+    assert '<base href="/api/"' in answer["body"]
+    assert "{{" not in answer["body"]
+    assert "default-src 'none'" in answer["headers"]["Content-Security-Policy"]
+
+
+def test_every_file_of_the_page_comes_out_of_the_package_as_it_is(runtime: Running, task: Path) -> None:
+    files = [path for path in (task / "chalicelib" / "static").iterdir() if path.name != "index.html"]
+    assert files
+    for path in files:
+        answer = runtime("api_handler").invoke(rest("GET", "/assets/{name}", name=path.name))
+        assert answer["statusCode"] == 200, path.name
+        body = base64.b64decode(answer["body"]) if answer.get("isBase64Encoded") else answer["body"].encode()
+        assert body == path.read_bytes(), path.name
+        assert answer["headers"]["Content-Type"], path.name
+    missing = runtime("api_handler").invoke(rest("GET", "/assets/{name}", name="../app.py"))
+    assert (missing["statusCode"], missing["headers"]["Content-Type"]) == (404, "application/problem+json")
+
+
 def test_the_rest_api_answers_a_problem_with_its_own_content_type(runtime: Running) -> None:
     answer = runtime("api_handler").invoke(rest("GET", "/classifications/{identity}", identity="none"))
     assert (answer["statusCode"], answer["headers"]["Content-Type"]) == (404, "application/problem+json")

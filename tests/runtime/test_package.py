@@ -25,6 +25,8 @@ old for Pillow's wheels, so that Chalice would compile Pillow here, for this mac
 https://docs.aws.amazon.com/lambda/latest/dg/lambda-python.html
 https://docs.aws.amazon.com/linux/al2023/ug/glibc-gcc-and-binutils.html"""
 
+STATIC = "chalicelib/static/"
+
 NEVER = ("boto3", "botocore", "numpy", "onnxruntime", "sagemaker", "sagemaker_core", "moto", *DECOYS)
 
 EXPECTED = {
@@ -68,9 +70,16 @@ def test_it_holds_the_app_and_what_that_needs_and_nothing_else(names: list[str])
 
 def test_our_own_files_in_it_are_those_of_the_project(project: Project) -> None:
     with zipfile.ZipFile(project.package) as package:
-        packed = {name: package.read(name) for name in package.namelist() if name.startswith(("app.py", "chalicelib/"))}
-    ours = [project.folder / "app.py", *(project.folder / "chalicelib").glob("*.py")]
-    assert packed == {str(path.relative_to(project.folder)): path.read_bytes() for path in ours}
+        names = [name for name in package.namelist() if name.startswith(("app.py", "chalicelib/"))]
+        packed = {name: package.read(name) for name in names if not name.endswith("/")}
+    ours = [project.folder / "app.py", *(project.folder / "chalicelib").rglob("*")]
+    assert packed == {str(path.relative_to(project.folder)): path.read_bytes() for path in ours if path.is_file()}
+
+
+def test_the_page_is_in_it(names: list[str]) -> None:
+    page = {name.removeprefix(STATIC) for name in names if name.startswith(STATIC) and name != STATIC}
+    assert {"index.html"} < page
+    assert not [name for name in page if "/" in name], "the page's files are asked for by their names alone"
 
 
 def test_whatever_is_compiled_in_it_was_built_for_the_runtime_and_not_on_this_machine(project: Project) -> None:
