@@ -18,6 +18,7 @@ is an object of `value` (null of nothing), `low` and `high` (the ends of its 95 
 | `floor` | `min_accuracy`, and whether the accuracy has `passed` it |
 | `baseline` | histograms of `edges` and `counts`: `confidence`, `known` (or null), `brightness`, `short_side`; `labels`: predicted ones, counted; `held_back`: `count` of `total` |
 | `mistakes` | `path`, `label`, `predicted`, `confidence`; the surest first |
+| `reviewed` | how it does on the reviewed pictures that were kept out of training, as `training/agreement.py` explains; null without any |
 """  # noqa: E501 - a table
 
 import json
@@ -28,7 +29,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import brier_score_loss, confusion_matrix, log_loss
 
-from training import metrics
+from training import agreement, metrics
 from training.errors import EndpointFailed
 from training.layout import FORMAT_VERSION, Manifest
 from training.predict import Prediction
@@ -65,7 +66,14 @@ class Wishes:
     precision: float
 
 
-def judge(manifest: Manifest, split: str, predictions: Sequence[Prediction], subject: Subject, wishes: Wishes) -> Json:
+def judge(
+    manifest: Manifest,
+    split: str,
+    predictions: Sequence[Prediction],
+    subject: Subject,
+    wishes: Wishes,
+    reviewed: Sequence[Prediction] = (),
+) -> Json:
     """The content of `metrics.json`.
 
     Args:
@@ -74,11 +82,12 @@ def judge(manifest: Manifest, split: str, predictions: Sequence[Prediction], sub
         predictions: what the model said about every picture of it, at least one.
         subject: who said it.
         wishes: what is asked.
+        reviewed: what the model said about every reviewed picture that was kept out of training.
 
     Raises:
         EndpointFailed: several models answered.
     """
-    version, threshold, min_known = _one_model(predictions)
+    version, threshold, min_known = _one_model([*predictions, *reviewed])
     labels = manifest.labels
     numbers = range(len(labels))
     targets = np.array([labels.index(one.label) for one in predictions])
@@ -132,6 +141,7 @@ def judge(manifest: Manifest, split: str, predictions: Sequence[Prediction], sub
             {"path": one.path, "label": one.label, "predicted": one.predicted, "confidence": one.confidence}
             for one in mistakes(predictions)
         ],
+        "reviewed": agreement.judge(manifest, reviewed) if reviewed else None,
     }
 
 

@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from chalicelib.decision import is_enough
-from training import evaluate, predict, report
+from training import agreement, evaluate, predict, report
 from training.evaluate import Json
 from training.layout import Manifest
 from training.metrics import wilson
@@ -60,6 +60,8 @@ def write(path: Path, metrics: Json, predictions: Sequence[Prediction], data: Pa
         reason=reason,
         mistakes=_shown(wrong, data, manifest),
         held_back=_shown(back, data, manifest),
+        rows=agreement.ROWS,
+        changed=_changed(metrics, data, manifest),
         source=manifest.source,
         milliseconds=median(one.milliseconds for one in predictions),
     )
@@ -67,8 +69,19 @@ def write(path: Path, metrics: Json, predictions: Sequence[Prediction], data: Pa
 
 def _shown(predictions: Sequence[Prediction], data: Path, manifest: Manifest) -> list[tuple[Prediction, str]]:
     """The first of them, each with its thumbnail."""
+    uris = _thumbnails([one.path for one in predictions[:MOST_PICTURES]], data, manifest)
+    return list(zip(predictions, uris, strict=False))
+
+
+def _changed(metrics: Json, data: Path, manifest: Manifest) -> list[tuple[Json, str]]:
+    """The first of the reviewed pictures that are decided otherwise now, each with its thumbnail."""
+    changed = metrics["reviewed"]["changed"][:MOST_PICTURES] if metrics["reviewed"] else []
+    return list(zip(changed, _thumbnails([one["path"] for one in changed], data, manifest), strict=True))
+
+
+def _thumbnails(paths: Sequence[str], data: Path, manifest: Manifest) -> list[str]:
     pictures = {picture.path: picture for picture in manifest.pictures}
-    return [(one, report.thumbnail_uri(predict.read(data, pictures[one.path]))) for one in predictions[:MOST_PICTURES]]
+    return [report.thumbnail_uri(predict.read(data, pictures[path])) for path in paths]
 
 
 def reason(prediction: Prediction) -> str:

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from chalicelib.store import NEITHER
 from training.errors import ModelError, PicturesError
 
 APP = "scones-unlimited"
@@ -35,8 +38,17 @@ S3_FOLDERS = S3_DATA, S3_BACKBONE, S3_CHECKPOINTS, S3_JOBS, S3_MODELS, S3_CAPTUR
 """What training puts below its place in S3; it touches nothing else there."""
 
 SPLITS = ("train", "validation", "test")
+REVIEWED = "reviewed"
+"""One split more: reviewed pictures that are kept out of training, to show how a model does on them."""
+
 FORMAT_VERSION = 1
-"""Of the manifest and of the metrics; raised when a reader of the old shape would go wrong."""
+"""Of the metrics; raised when a reader of the old shape would go wrong."""
+
+MANIFEST_VERSION = 2
+"""Of the manifest; so is this. From 2 on there may be reviews."""
+
+READABLE = (1, MANIFEST_VERSION)
+"""Versions of the manifest that are read: 1 is as 2 is without reviews."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +57,8 @@ class StagedPicture:
 
     Attributes:
         path: below the data set's folder, with slashes: `SPLIT/LABEL/NAME.png`.
-        label: one of the data set's labels.
-        split: one of `SPLITS`.
+        label: one of the data set's labels; in the split `REVIEWED` it may be `NEITHER`, which is no class.
+        split: one of `SPLITS`, or `REVIEWED`.
         sha256: of the file.
     """
 
@@ -57,11 +69,51 @@ class StagedPicture:
 
 
 @dataclass(frozen=True)
-class NearDuplicate:
-    """A test picture that looks like a training or validation picture.
+class Said:
+    """What a model had said about a picture that was held back.
 
     Attributes:
-        test: path of the one.
+        label: the likeliest class.
+        confidence: its probability, 0 to 1.
+        known: how surely the picture shows one of the classes at all, 0 to 1; None where the model did not tell.
+        threshold: the confidence that was asked for.
+        min_known: the `known` that was asked for.
+        model: the model's version; None where it did not tell.
+    """
+
+    label: str | None
+    confidence: float | None
+    known: float | None
+    threshold: float | None
+    min_known: float | None
+    model: str | None
+
+
+@dataclass(frozen=True)
+class Review:
+    """Where a reviewed picture's label comes from.
+
+    Attributes:
+        id: of the classification.
+        by: who reviewed it.
+        at: when, ISO 8601, UTC.
+        note: what else they had to say.
+        said: what the model had said before.
+    """
+
+    id: str
+    by: str
+    at: str
+    note: str | None
+    said: Said
+
+
+@dataclass(frozen=True)
+class NearDuplicate:
+    """A picture to judge by that looks like a training or validation picture.
+
+    Attributes:
+        test: path of the one, of the test split or of `REVIEWED`.
         other: path of the other.
         distance: how different they are, as `training/duplicates.py` defines it; 0 is the same.
         same_label: whether both have the same label.
@@ -86,14 +138,17 @@ class Manifest:
     """What `stage` made; `manifest.json` in the data set's folder.
 
     Attributes:
-        source: where the pictures come from: `kind` ("cifar-100" or "folder"), and the archive's `sha256` or None.
+        source: where the pictures come from: `kind` ("cifar-100" or "folder"), the archive's `sha256` or None, and
+            the table that `reviews` come from, if there are any.
         labels: in the order of their numbers in the `.lst` files and of the model's probabilities.
         seed: of every split.
         validation_share: of the training pictures, 0..1.
         pictures: all of them, sorted by path.
-        near_duplicates: between the test split and the others.
+        near_duplicates: between the pictures to judge by, test and reviewed ones, and those to train with.
         skipped: what was left out.
         test_share: of the pictures of a folder, 0..1; None where the source has test pictures of its own.
+        reviewed_share: of the reviewed pictures of each class that is kept out of training, 0..1; None without reviews.
+        reviews: who reviewed a picture and what the model had said, by the picture's path.
         version: of this file's shape.
     """
 
@@ -105,18 +160,30 @@ class Manifest:
     near_duplicates: list[NearDuplicate] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     test_share: float | None = None
-    version: int = FORMAT_VERSION
+    reviewed_share: float | None = None
+    reviews: dict[str, Review] = field(default_factory=dict)
+    version: int = MANIFEST_VERSION
 
     def split(self, name: str) -> list[StagedPicture]:
         """The pictures of one split."""
         return [picture for picture in self.pictures if picture.split == name]
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Number of pictures by split and label."""
-        return {
-            name: {label: sum(picture.label == label for picture in self.split(name)) for label in self.labels}
-            for name in SPLITS
-        }
+        """Number of pictures by split and label; with reviews, `REVIEWED` is one of the splits, and has `NEITHER`."""
+        counts = {name: self._count(name, self.labels) for name in SPLITS}
+        return counts | ({REVIEWED: self._count(REVIEWED, [*self.labels, NEITHER])} if self.reviews else {})
+
+    def _count(self, split: str, labels: Sequence[str]) -> dict[str, int]:
+        found = Counter(picture.label for picture in self.split(split))
+        return {label: found[label] for label in labels}
+
+    def reviewed(self, split: str) -> list[StagedPicture]:
+        """The reviewed pictures of one split."""
+        return [picture for picture in self.split(split) if picture.path in self.reviews]
+
+    def near_duplicates_of(self, split: str) -> list[NearDuplicate]:
+        """Those whose picture to judge by is of one split."""
+        return [one for one in self.near_duplicates if one.test.startswith(f"{split}/")]
 
     def digest(self, split: str) -> str:
         """SHA-256 over the pictures and labels of one split; neither names nor order matter."""
@@ -138,13 +205,14 @@ class Manifest:
         content = _read_json(folder / MANIFEST_FILE)
         if content is None:
             raise PicturesError(f"{folder} holds no data set. Make one with `python -m training stage`.")
-        if content.pop("version", None) != FORMAT_VERSION:
+        if content.pop("version", None) not in READABLE:
             raise PicturesError(f"{folder} was made by another version. Make it again with `python -m training stage`.")
         del content["counts"]
         return cls(
             pictures=[StagedPicture(**one) for one in content.pop("pictures")],
             near_duplicates=[NearDuplicate(**one) for one in content.pop("near_duplicates")],
             skipped=[Skipped(**one) for one in content.pop("skipped")],
+            reviews={path: _review(**one) for path, one in content.pop("reviews", {}).items()},
             **content,
         )
 
@@ -185,6 +253,10 @@ class TrainingRecord:
         if content is None:
             raise ModelError(f"There is no {path}. Train a model first, with `python -m training train`.")
         return cls(**content)
+
+
+def _review(said: dict[str, Any], **review: Any) -> Review:
+    return Review(said=Said(**said), **review)
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from chalicelib.limits import MAX_BYTES
 from training import archive
 from training.errors import PicturesError
 from training.fit import LABEL
-from training.layout import Skipped
+from training.layout import Review, Skipped
 from training.source import inference
 
 PASSED_OVER = ("Thumbs.db", "desktop.ini", "__MACOSX")
@@ -42,12 +42,14 @@ class Found:
         label: its class.
         split: "train" or "test" where its source says so, else None.
         read: gives its pixels, uint8 (height, width, 3), RGB; raises `Unreadable`.
+        review: where its label comes from, if a person has reviewed it; the label may be `NEITHER` then.
     """
 
     name: str
     label: str
     split: str | None
     read: Callable[[], Pixels]
+    review: Review | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Source:
     Attributes:
         about: for the manifest.
         labels: in the order of their numbers.
-        pictures: sorted by name.
+        pictures: sorted by name; before them reviewed ones, those reviewed last foremost.
         skipped: what was left out already.
     """
 
@@ -173,10 +175,26 @@ def _read_file(path: Path) -> Pixels:
         raise Unreadable("It is no file, or a link that leads nowhere.")
     try:
         with path.open("rb") as file:
-            picture = images.prepare(file.read(MAX_BYTES + 1), "")  # names are not held against pictures here
-        return np.asarray(inference.decode(picture.data).image)
+            return decode(file.read(MAX_BYTES + 1))
     except OSError as error:
         raise Unreadable(f"The file cannot be read: {error.strerror or error}.") from error
+
+
+def decode(data: bytes) -> Pixels:
+    """A picture as the workflow would send it to the endpoint.
+
+    Args:
+        data: a file of any format that the workflow takes.
+
+    Returns:
+        Its pixels, as `Found.read` gives them.
+
+    Raises:
+        Unreadable: it is no picture, or a broken one.
+    """
+    try:
+        picture = images.prepare(data, "")  # names are not held against pictures here
+        return np.asarray(inference.decode(picture.data).image)
     except (PictureError, inference.UnreadableImageError) as error:
         raise Unreadable(str(error)) from error
 

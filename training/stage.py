@@ -1,6 +1,7 @@
 """Makes a data set: PNGs by split and label, the lists of SageMaker's image classification, and a manifest.
 
     SPLIT/LABEL/NAME.png      NAME is what the picture was called, and a digest of its pixels
+    reviewed/LABEL/NAME.png   reviewed pictures that nothing is trained on; LABEL may be "neither"
     SPLIT_lst/SPLIT.lst       number, number of the label, LABEL/NAME.png, separated by tabs
     manifest.json             `training.layout.Manifest`
 
@@ -10,6 +11,12 @@ order do not matter; and when pictures are added, those that were there keep the
 stand next to a border change sides. The same pixels are never in two splits: of copies within a class one is kept, and
 pictures that stand under two labels are left out altogether, since one of the labels is wrong and nobody can tell
 which. CIFAR's own division into training and test pictures is kept.
+
+Reviewed pictures are never for testing: they are the ones that a model was unsure of, and would make the test split
+harder each time. Some are kept out of training, to see how the next model does on them, the others are trained on. What
+shows none of the classes is kept out as a whole: no class can be learnt from it. Where a picture of the source is the
+same as a reviewed one, to the pixel, the reviewed one is kept, or, if the two labels differ, neither is; so the
+source's own test pictures hold none of them.
 
 A data set is made beside the place where it shall be, and put there when it is whole.
 """
@@ -30,7 +37,7 @@ from PIL import Image
 
 from training import disk, duplicates, parallel
 from training.errors import PicturesError, TrainingError
-from training.layout import MANIFEST_FILE, SPLITS, Manifest, NearDuplicate, Skipped, StagedPicture
+from training.layout import MANIFEST_FILE, REVIEWED, SPLITS, Manifest, NearDuplicate, Review, Skipped, StagedPicture
 from training.pictures import Found, Source, Unreadable
 
 WORKERS = os.cpu_count() or 1
@@ -52,12 +59,14 @@ class Shares:
     Attributes:
         test: share of the pictures whose source does not say it, 0..1.
         validation: share of the others, 0..1.
-        seed: of both.
+        seed: of all of them.
+        reviewed: share of the reviewed pictures that is kept out of training, 0..1.
     """
 
     test: float
     validation: float
     seed: int
+    reviewed: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,8 @@ def stage(source: Source, shares: Shares, out: Path, advance: Advance) -> Manife
         TrainingError: it cannot be written.
     """
     check_replaceable(out)
-    _check_found(source)
+    own = [found for found in source.pictures if found.review is None]
+    _check_found(source.labels, own)
     with _scratch(out) as scratch:
         loose, made = scratch / "loose", scratch / "made"
         loose.mkdir()
@@ -133,10 +143,12 @@ def stage(source: Source, shares: Shares, out: Path, advance: Advance) -> Manife
             labels=source.labels,
             seed=shares.seed,
             validation_share=shares.validation,
-            test_share=shares.test if any(found.split is None for found in source.pictures) else None,
+            test_share=shares.test if any(found.split is None for found in own) else None,
+            reviewed_share=shares.reviewed if len(own) < len(source.pictures) else None,
             pictures=_put(splits, made),
             near_duplicates=_near_duplicates(splits),
             skipped=sorted(skipped, key=lambda one: one.path),
+            reviews=_reviews(splits),
         )
         _write_lists(manifest, made)
         manifest.write(made)
@@ -165,9 +177,9 @@ def _is_data_set(folder: Path) -> bool:
     return isinstance(content, dict) and {"pictures", "labels", "version"} <= content.keys()
 
 
-def _check_found(source: Source) -> None:
-    for label in source.labels:
-        if not any(found.label == label for found in source.pictures):
+def _check_found(labels: Sequence[str], pictures: Sequence[Found]) -> None:
+    for label in labels:
+        if not any(found.label == label for found in pictures):
             raise PicturesError(f"The class {label} has no pictures. Add some, or leave it out with --classes.")
 
 
@@ -206,9 +218,9 @@ def _take(numbered: tuple[Found, Path]) -> _Taken | str:
 
 
 def _check_readable(labels: Sequence[str], taken: Sequence[_Taken], unreadable: Sequence[tuple[Found, str]]) -> None:
-    readable = Counter(one.found.label for one in taken)
+    readable = Counter(one.found.label for one in taken if one.found.review is None)
     for label in labels:
-        wrong = [(found, reason) for found, reason in unreadable if found.label == label]
+        wrong = [(found, reason) for found, reason in unreadable if found.label == label and found.review is None]
         if len(wrong) > readable[label]:
             found, reason = wrong[0]
             raise PicturesError(
@@ -218,10 +230,11 @@ def _check_readable(labels: Sequence[str], taken: Sequence[_Taken], unreadable: 
 
 
 def _without_copies(taken: Sequence[_Taken]) -> tuple[list[_Taken], list[tuple[Found, str]]]:
-    """Keep one of each picture, and none that stands under two labels."""
+    """Keep one of each picture, a reviewed one whatever the split, and none that stands under two labels."""
     alike: dict[tuple[str | None, str], list[_Taken]] = defaultdict(list)
+    reviewed = {one.pixels for one in taken if one.found.review}
     for one in taken:
-        alike[one.found.split, one.pixels].append(one)
+        alike[None if one.pixels in reviewed else one.found.split, one.pixels].append(one)
     kept: list[_Taken] = []
     copies: list[tuple[Found, str]] = []
     for first, *others in alike.values():
@@ -240,10 +253,10 @@ def _without_copies(taken: Sequence[_Taken]) -> tuple[list[_Taken], list[tuple[F
 
 def _divide(kept: Sequence[_Taken], labels: Sequence[str], shares: Shares) -> dict[str, list[_Taken]]:
     """Splits and their pictures."""
-    splits: dict[str, list[_Taken]] = {name: [] for name in SPLITS}
+    splits: dict[str, list[_Taken]] = {name: [] for name in (*SPLITS, REVIEWED)}
+    ranked = sorted(kept, key=lambda one: hashlib.sha256(f"{shares.seed} {one.pixels}".encode()).digest())
     for label in labels:
-        ours = [one for one in kept if one.found.label == label]
-        ours.sort(key=lambda one: hashlib.sha256(f"{shares.seed} {one.pixels}".encode()).digest())
+        ours = [one for one in ranked if one.found.label == label and one.found.review is None]
         drawn = [one for one in ours if one.found.split is None]
         test = drawn[: _count(shares.test, len(drawn))]
         rest = [one for one in ours if one.found.split == "train"] + drawn[len(test) :]
@@ -255,7 +268,11 @@ def _divide(kept: Sequence[_Taken], labels: Sequence[str], shares: Shares) -> di
             )
         splits["test"] += [one for one in ours if one.found.split == "test"] + test
         splits["validation"] += validation
-        splits["train"] += rest[len(validation) :]
+        reviewed = [one for one in ranked if one.found.label == label and one.found.review]
+        kept_out = reviewed[: _count(shares.reviewed, len(reviewed))]
+        splits["train"] += rest[len(validation) :] + reviewed[len(kept_out) :]
+        splits[REVIEWED] += kept_out
+    splits[REVIEWED] += [one for one in ranked if one.found.label not in labels]
     return splits
 
 
@@ -280,9 +297,15 @@ def _path(split: str, taken: _Taken) -> str:
     return f"{split}/{taken.found.label}/{taken.name}"
 
 
+def _reviews(splits: Mapping[str, Sequence[_Taken]]) -> dict[str, Review]:
+    """Who reviewed what, by path."""
+    found = {_path(split, one): one.found.review for split, taken in splits.items() for one in taken}
+    return {path: review for path, review in sorted(found.items()) if review}
+
+
 def _near_duplicates(splits: Mapping[str, Sequence[_Taken]]) -> list[NearDuplicate]:
-    """Test pictures that look like one of the others, each with the one that it looks like most."""
-    tests = [(_path("test", one), one) for one in splits["test"]]
+    """Pictures to judge by that look like one to train with, each with the one that it looks like most."""
+    tests = [(_path(split, one), one) for split in ("test", REVIEWED) for one in splits[split]]
     others = [(_path(split, one), one) for split in ("train", "validation") for one in splits[split]]
     if not tests:
         return []

@@ -118,6 +118,7 @@ def test_json_is_one_object_and_nothing_else(cifar: Path, tmp_path: Path) -> Non
         },
         "digests": {split: manifest.digest(split) for split in ("train", "validation", "test")},
         "near_duplicates": len(manifest.near_duplicates),
+        "reviews": {"train": 0, "reviewed": 0},
         "skipped": 0,
     }
     assert (manifest.validation_share, manifest.test_share) == (0.25, None)

@@ -8,10 +8,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from commandline import console
-from training import disk, evaluation_report, model_archive, options, predict, report
+from training import agreement, disk, evaluation_report, model_archive, options, predict, report
 from training.errors import FloorMissed, InputError, PicturesError
 from training.evaluate import Json, Subject, Wishes, judge, to_json
-from training.layout import EVALUATION, METRICS_FILE, MODEL, REPORT_FILE, Manifest
+from training.layout import EVALUATION, METRICS_FILE, MODEL, REPORT_FILE, REVIEWED, Manifest
 from training.predict import Prediction, Predictor
 
 SPLITS = ("test", "validation")
@@ -68,9 +68,13 @@ def command(
 
     Every picture of the split goes through the code that serves an endpoint, or to an endpoint, from its bytes. The
     same answers give the same metrics.json. An endpoint with data capture writes these pictures down, too.
+
+    Where the data set holds reviewed pictures, the model is asked about those that were kept out of training, too: what
+    it says is compared with what people said, and with what the model had said that had held them back. Neither the
+    accuracy nor the floor counts them.
     """
     manifest = Manifest.read(data)
-    pictures = manifest.split(split)
+    pictures, reviewed = manifest.split(split), manifest.split(REVIEWED)
     if not pictures:
         raise PicturesError(
             f"{data} has no {split} pictures. Choose another split, or make the data set again with "
@@ -78,9 +82,12 @@ def command(
         )
     predictor, subject = _predictor(model, endpoint, manifest)
     with console.progress() as bar:
-        task = bar.add_task("Asking the model", total=len(pictures))
-        predictions = predict.predict(data, pictures, manifest.labels, predictor, lambda: bar.advance(task))
-    metrics = judge(manifest, split, predictions, subject, Wishes(min_accuracy, precision))
+        task = bar.add_task("Asking the model", total=len(pictures) + len(reviewed))
+        predictions, on_reviewed = (
+            predict.predict(data, some, manifest.labels, predictor, lambda: bar.advance(task))
+            for some in (pictures, reviewed)
+        )
+    metrics = judge(manifest, split, predictions, subject, Wishes(min_accuracy, precision), on_reviewed)
     evaluation_report.write(out / REPORT_FILE, metrics, predictions, data, manifest)
     disk.write_text(out / METRICS_FILE, to_json(metrics))
     _print(metrics, predictions, out, as_json=as_json)
@@ -113,6 +120,8 @@ def _print(metrics: Json, predictions: list[Prediction], out: Path, *, as_json: 
     console.results.print(_classes(metrics))
     for line in (_confusion(metrics), _calibration(metrics), _kept(metrics), _wished(metrics)):
         console.results.print(line, markup=False)
+    if metrics["reviewed"]:
+        console.results.print(_reviewed(metrics["reviewed"]))
     console.messages.print(f"Asking took {milliseconds:.0f} ms a picture.", markup=False)
     console.messages.print(f"The report is {out / REPORT_FILE}, the figures are {out / METRICS_FILE}.", markup=False)
 
@@ -128,6 +137,19 @@ def _shares(metrics: Json, title: str) -> Table:
     for name, share in rows.items():
         table.add_row(name, _value(share), _interval(share), f"{share['count']} of {share['total']}")
     return table
+
+
+def _reviewed(reviewed: Json) -> Table:
+    table = Table("", "before", "now", title="Reviewed pictures that were kept out of training")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, key in agreement.ROWS:
+        table.add_row(name, *(_counted(reviewed[when][key]) for when in ("before", "now")))
+    return table
+
+
+def _counted(share: Json) -> str:
+    return f"{_value(share)} ({share['count']} of {share['total']})" if share["total"] else "–"
 
 
 def _classes(metrics: Json) -> Table:

@@ -1,4 +1,4 @@
-"""`stage`: a data set of pictures, from CIFAR-100 or from a folder."""
+"""`stage`: a data set of pictures, from CIFAR-100 or from a folder, with those that people have reviewed."""
 
 import re
 from pathlib import Path
@@ -8,19 +8,23 @@ import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
+from chalicelib.store import NEITHER
 from commandline import console
 from training import archive, options
 from training.errors import InputError
-from training.layout import DATA, MANIFEST_FILE, SPLITS, Manifest
+from training.layout import DATA, MANIFEST_FILE, REVIEWED, SPLITS, Manifest
 from training.pictures import Source, from_archive, from_folder
+from training.reviews import add as add_reviews
 from training.stage import Shares, check_replaceable, stage
 
 CLASSES = ("bicycle", "motorcycle")
 TEST_SHARE = 0.2
+REVIEWED_SHARE = 0.2
 SHOWN = 5
 """Pictures that were left out, of which the reason is shown; the manifest has all."""
 
 SHARE = console.Number(min=0, max=1, max_open=True)
+WHOLE_SHARE = console.Number(min=0, max=1)
 
 
 @click.command(name="stage", short_help="Make a data set of pictures.")
@@ -44,6 +48,13 @@ SHARE = console.Number(min=0, max=1, max_open=True)
 )
 @click.option("--validation-share", type=SHARE, default=0.1, help="Of the training pictures of each class.")
 @click.option("--test-share", type=SHARE, help=f"Of the pictures of each class of --folder.  [default: {TEST_SHARE}]")
+@click.option("--reviews", metavar="TABLE", help="Add the pictures that people have reviewed, by the table of records.")
+@click.option(
+    "--reviewed-share",
+    type=WHOLE_SHARE,
+    help="Of the reviewed pictures of each class: kept out of training, to see how the next model does on them.  "
+    f"[default: {REVIEWED_SHARE}]",
+)
 @click.option("--seed", type=int, default=0, help="Another seed divides the pictures otherwise.")
 @click.option(
     "--out",
@@ -59,6 +70,8 @@ def command(
     classes: tuple[str, ...],
     validation_share: float,
     test_share: float | None,
+    reviews: str | None,
+    reviewed_share: float | None,
     seed: int,
     out: Path,
     as_json: bool,  # noqa: FBT001 - click passes options by name
@@ -72,13 +85,30 @@ def command(
     Those that cannot be read and copies are left out and listed. CIFAR-100 has its own test pictures; of a folder's
     they are drawn. Test pictures that look like a training picture are reported.
 
+    --reviews adds pictures that were held back and that a person has decided about, in the version that was looked at.
+    They are trained on, but for a share and for those that show none of the classes; `evaluate` shows how a model does
+    on these. None of them is a test picture. Those that are gone from S3 are left out and listed.
+
     The same pictures and seed give the same data set, to the byte.
     """
     _check_options(archive_path, sha256, folder, test_share)
+    if reviewed_share is not None and reviews is None:
+        raise InputError("--reviewed-share belongs to --reviews: without it there are no reviewed pictures.")
+    if reviews is not None and not reviews.strip():
+        raise InputError(
+            "Name the table of records with --reviews: `RECORDS_TABLE` of the stage in .chalice/config.json."
+        )
     check_replaceable(out, folder)
     names = [name.strip() for given in classes for name in given.split(",") if name.strip()]
     source = from_folder(folder, names) if folder else _from_archive(archive_path, sha256, names or list(CLASSES))
-    shares = Shares(TEST_SHARE if test_share is None else test_share, validation_share, seed)
+    if reviews:
+        source = add_reviews(source, reviews)
+    shares = Shares(
+        test=TEST_SHARE if test_share is None else test_share,
+        validation=validation_share,
+        seed=seed,
+        reviewed=REVIEWED_SHARE if reviewed_share is None else reviewed_share,
+    )
     with console.progress() as bar:
         task = bar.add_task("Reading pictures", total=len(source.pictures))
         manifest = stage(source, shares, out, lambda done, _: bar.update(task, completed=done))
@@ -131,27 +161,31 @@ def _download_progress() -> Progress:
 
 
 def _summary(manifest: Manifest, out: Path) -> dict[str, Any]:
+    counts = manifest.counts()
     return {
         "out": str(out),
         "manifest": str(out / MANIFEST_FILE),
         "source": manifest.source,
         "labels": manifest.labels,
         "seed": manifest.seed,
-        "counts": manifest.counts(),
-        "digests": {split: manifest.digest(split) for split in SPLITS},
-        "near_duplicates": len(manifest.near_duplicates),
+        "counts": counts,
+        "digests": {split: manifest.digest(split) for split in counts},
+        "near_duplicates": len(manifest.near_duplicates_of("test")),
+        "reviews": {split: len(manifest.reviewed(split)) for split in ("train", REVIEWED)},
         "skipped": len(manifest.skipped),
     }
 
 
 def _print(manifest: Manifest, out: Path) -> None:
     counts = manifest.counts()
-    table = Table("class", *SPLITS, title="Pictures")
+    table = Table("class", *counts, title="Pictures")
     for label in manifest.labels:
-        table.add_row(label, *(str(counts[split][label]) for split in SPLITS))
+        table.add_row(label, *(str(counts[split][label]) for split in counts))
+    if neither := counts.get(REVIEWED, {}).get(NEITHER):
+        table.add_row(NEITHER, *("" for _ in SPLITS), str(neither))
     if len(manifest.labels) > 1:
         table.add_section()
-        table.add_row("all", *(str(sum(counts[split].values())) for split in SPLITS))
+        table.add_row("all", *(str(sum(counts[split].values())) for split in counts))
     for column in table.columns[1:]:
         column.justify = "right"
     console.results.print(table)
@@ -160,11 +194,19 @@ def _print(manifest: Manifest, out: Path) -> None:
         say(f"Left out {one.path}: {one.reason}", markup=False)
     if len(manifest.skipped) > SHOWN:
         say(f"Left out {len(manifest.skipped)} in all; {out / MANIFEST_FILE} lists them.")
-    alike, others = len(manifest.near_duplicates), sum(not one.same_label for one in manifest.near_duplicates)
-    if alike:
-        wrong = f", {others} of them like one of another class" if others else ""
+    for split in ("test", REVIEWED):
+        found = manifest.near_duplicates_of(split)
+        alike, others = len(found), sum(not one.same_label for one in found)
+        if alike:
+            wrong = f", {others} of them like one of another class" if others else ""
+            say(
+                f"{alike} of {len(manifest.split(split))} {split} pictures look like a training or validation picture"
+                f"{wrong}, so that a test on them may flatter the model; {out / MANIFEST_FILE} lists them."
+            )
+    if manifest.reviews:
+        trained_on, kept_out = (len(manifest.reviewed(split)) for split in ("train", REVIEWED))
         say(
-            f"{alike} of {len(manifest.split('test'))} test pictures look like a training or validation picture"
-            f"{wrong}, so that a test on them may flatter the model; {out / MANIFEST_FILE} lists them."
+            f"{trained_on} reviewed pictures are to train on, {kept_out} are kept out of training for `evaluate`, and "
+            "none is a test picture."
         )
     say(f"The data set is in {out}.")
