@@ -27,8 +27,6 @@ IDENTITY: Json = {
     "schema": {"type": "string", "minLength": 1, "pattern": "^[0-9A-Za-z_-]+$"},
 }
 
-ASSET: Json = {"type": "string", "minLength": 1, "pattern": "^[0-9a-z_.-]+$"}
-
 IF_MATCH: Json = {
     "name": "If-Match",
     "in": "header",

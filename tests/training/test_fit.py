@@ -168,8 +168,9 @@ def test_interrupt_ends_the_script_and_leaves_nothing(data: Path, tmp_path: Path
         "import os, signal, sys, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)"
     )
-    program = (
-        "import sys; from pathlib import Path; from training import fit\n"
+    program = (  # a shell that starts something in the background has it ignore interrupts
+        "import signal, sys; from pathlib import Path; from training import fit\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"fit.SCRIPT = Path({str(script)!r})\n"
         f"fit.fit(Path({str(data)!r}), fit.Files(Path({str(tmp_path / 'out' / 'model')!r})), lambda *_: None)"
     )
