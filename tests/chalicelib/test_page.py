@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib import page
+from chalicelib import page, rest
 from chalicelib.errors import PageNotFound
+from chalicelib.limits import MAX_BYTES
 from chalicelib.settings import Settings
 from tests.rest import POOL
 
@@ -155,3 +156,10 @@ class TestPolicy:
     def test_no_two_policies_hide_in_one(self) -> None:
         assert "," not in page.policy(WITH_POOL)
         assert "\n" not in page.policy(WITH_POOL)
+
+
+def test_the_page_has_the_limits_of_the_api() -> None:
+    script = (page.FOLDER / "upload.js").read_text()
+    assert f"const MAX_BODY = {rest.MAX_POSTED_BYTES:_};" in script
+    assert f"const MAX_BYTES = {MAX_BYTES // 1024**2} * 1024 * 1024;" in script
+    assert f"const MAX_NOTE = {rest.MAX_NOTE};" in (page.FOLDER / "review.js").read_text()
