@@ -376,7 +376,8 @@ def test_a_tab_that_is_closed_before_all_is_sent_asks_and_a_reloaded_one_sends_i
 
     page.on("dialog", answer)
     page.unroute("**/review")
-    page.reload()
+    with page.expect_response(lambda answer: answer.request.method == "PUT"):
+        page.reload()
     assert asked == ["beforeunload"]
     expect(page.get_by_role("heading", name="Nothing waits for you.")).to_be_visible()
     review = stands(first).review
