@@ -148,7 +148,7 @@ def find(bucket: str, key: str, version_id: str | None = None) -> Source:
         if aws.code(error) in MISSING | {"405", "400"}:
             raise ImageNotFound(f"There is no picture {key} in the inbox: drop it there first.") from error
         raise
-    return Source(bucket, key, _version(head.get("VersionId")), head["ETag"].strip('"'))
+    return _source(bucket, key, head)
 
 
 def add(bucket: str, data: bytes, content_type: str, once: str | None = None) -> Source:
@@ -179,7 +179,7 @@ def add(bucket: str, data: bytes, content_type: str, once: str | None = None) ->
         if aws.code(error) != "PreconditionFailed":
             raise
         return _added_before(bucket, key, digest)
-    return Source(bucket, key, _version(put.get("VersionId")), put["ETag"].strip('"'))
+    return _source(bucket, key, put)
 
 
 def link(source: Source, media_type: str | None = None) -> Link:
@@ -242,9 +242,7 @@ def versions(bucket: str, after: Marker | None = None) -> Iterator[tuple[list[Li
         after = (page["NextKeyMarker"], page["NextVersionIdMarker"]) if page.get("IsTruncated") else None
         yield (
             [
-                Listed(
-                    Source(bucket, one["Key"], _version(one["VersionId"]), one["ETag"].strip('"')), one["LastModified"]
-                )
+                Listed(_source(bucket, one["Key"], one), one["LastModified"])
                 for one in page.get("Versions", [])
                 if not _is_folder(one["Key"], one["Size"])
             ],
@@ -297,7 +295,12 @@ def _added_before(bucket: str, key: str, digest: str) -> Source:
         head = aws.client("s3").head_object(Bucket=bucket, Key=key)
     if head["Metadata"].get("sha256") != digest:
         raise IdempotencyKeyReused("Send another Idempotency-Key: this one belongs to a picture that came before.")
-    return Source(bucket, key, _version(head.get("VersionId")), head["ETag"].strip('"'))
+    return _source(bucket, key, head)
+
+
+def _source(bucket: str, key: str, told: Mapping[str, Any]) -> Source:
+    """A picture by what S3 tells of it."""
+    return Source(bucket, key, _version(told.get("VersionId")), told["ETag"].strip('"'))
 
 
 def _is_folder(key: str, size: int | None) -> bool:

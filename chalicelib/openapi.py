@@ -117,7 +117,7 @@ def _paths() -> Json:
             "get": _operation(
                 "readAsset",
                 "A file of the page.",
-                {"200": _text("The file.", "text/css", "text/javascript", "image/svg+xml", "application/json")},
+                {"200": _text("The file.", "text/css", "text/javascript", "image/svg+xml")},
                 (errors.PageNotFound, *REFUSED),
                 parameters=[
                     {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}

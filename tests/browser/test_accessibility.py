@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,26 +30,16 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
+@dataclass(frozen=True)
 class Views:
     """Brings up each view of the page, in each state that a person may meet it in. One method for each."""
 
-    def __init__(
-        self,
-        stack: Stack,
-        visit: Visit,
-        watch: Watch,
-        pictures: Pictures,
-        drop: Callable[..., Record],
-        queue: Callable[[int], list[Record]],
-    ) -> None:
-        self.stack, self.visit, self.watch, self.pictures, self.drop, self.queue = (
-            stack,
-            visit,
-            watch,
-            pictures,
-            drop,
-            queue,
-        )
+    stack: Stack
+    visit: Visit
+    watch: Watch
+    pictures: Pictures
+    drop: Callable[..., Record]
+    queue: Callable[[int], list[Record]]
 
     def classify(self, **look: Any) -> Page:
         page = self.visit("#/", **look)
