@@ -55,6 +55,9 @@ class Review {
   #turn = 0;
   #shownAt = 0;
   #left = null;
+
+  /** By how much this tab has changed what is left, whether or not that was counted by then. */
+  #change = 0;
   #timer = 0;
   #asking = false;
   #ended = new AbortController();
@@ -356,9 +359,10 @@ class Review {
   }
 
   async #count() {
+    const before = this.#change;
     try {
       const { data } = await request("GET", "overview?hours=1");
-      this.#left = data.waiting;
+      this.#left = Math.max(0, data.waiting + this.#change - before);
       this.#showLeft();
     } catch {
       // The queue itself says that the server cannot be asked.
@@ -366,6 +370,7 @@ class Review {
   }
 
   #countBy(change) {
+    this.#change += change;
     if (this.#left !== null) this.#left = Math.max(0, this.#left + change);
   }
 

@@ -69,8 +69,12 @@ class Views:
 
     def review_after_a_decision(self, **look: Any) -> Page:
         page = self.review(**look)
+        shown = page.locator(".stage-name")
+        first = shown.inner_text()
         page.get_by_role("button", name="neither").click()
         expect(page.get_by_role("heading", name="Just decided")).to_be_visible()
+        expect(page.locator(".review-recent li")).to_have_attribute("data-state", "saved")
+        expect(shown).not_to_have_text(first)
         return page
 
     def review_in_a_conflict(self, **look: Any) -> Page:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import APIResponse, Locator, Page, Route, expect
 
 from chalicelib import store
 from chalicelib.store import Record, Status
@@ -383,6 +383,23 @@ def test_a_tab_that_is_closed_before_all_is_sent_asks_and_a_reloaded_one_sends_i
     review = stands(first).review
     assert review is not None
     assert review.label == "neither"
+
+
+def test_what_was_decided_before_the_counter_was_read_is_not_counted(
+    queue: Fill, page: Page, reviewing: Callable[[], Page]
+) -> None:
+    first, second = queue(2)
+    held: list[tuple[Route, APIResponse]] = []
+    page.route("**/overview?*", lambda route: held.append((route, route.fetch())))
+    reviewing()
+    shown(page, first)
+    page.get_by_role("button", name="neither").click()
+    shown(page, second)
+    saved(page, first)
+    ((route, counted),) = held
+    assert counted.json()["waiting"] == 2
+    route.fulfill(response=counted)
+    left(page, 1)
 
 
 def test_what_is_not_sent_yet_can_be_sent_at_once(queue: Fill, reviewing: Callable[[], Page], watch: Watch) -> None:
