@@ -13,6 +13,8 @@ otherwise, make it behave like AWS where a picture passes, and where a stage is 
 - state machines that CloudFormation makes are run, and its outputs told (`local/cloudformation.py`);
 - what `chalice deploy` sends is taken as AWS takes it (`local/deployer.py`);
 - requests to IAM reach `local/roles.py`, which can tell what a role may do;
+- requests to DynamoDB are dealt with one at a time, so that nobody sees half of an update (moto changes an item
+  attribute by attribute, while others read it);
 - instance types of endpoints are those that boto3 knows (moto knows older ones alone).
 """
 
@@ -21,6 +23,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from threading import Lock
 from typing import Any
 from unittest.mock import patch
 
@@ -29,6 +32,7 @@ import moto.awslambda.models
 import moto.iam.urls
 import moto.s3.notifications
 import moto.sagemaker.urls
+from moto.dynamodb.responses import DynamoHandler
 from moto.moto_api._internal import moto_api_backend
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from moto.sagemaker.models import FakeEndpointConfig
@@ -94,6 +98,13 @@ def _seams(stack: ExitStack, functions: Functions, sagemaker: Any) -> None:
             item["versionId"] = key.version_id
         return event
 
+    plain_call, one_at_a_time = DynamoHandler.call_action, Lock()
+
+    def call(handler: Any) -> Any:
+        with one_at_a_time:
+            return plain_call(handler)
+
+    stack.enter_context(patch.object(DynamoHandler, "call_action", call))
     stack.enter_context(patch.object(moto.awslambda.models.LambdaFunction, "invoke", invoke))
     stack.enter_context(patch.object(moto.s3.notifications, "_invoke_awslambda", notify))
     stack.enter_context(patch.object(moto.s3.notifications, "_get_s3_event", versioned_event))

@@ -28,6 +28,15 @@ def shown(page: Page, record: Record) -> None:
     expect(page.locator(".stage-frame")).to_have_attribute("data-state", "shown")
 
 
+def preloaded(page: Page, *records: Record) -> None:
+    """Wait until these classifications and their pictures have been loaded."""
+    for end in (text for record in records for text in (f"classifications/{record.id}", record.s3_key)):
+        page.wait_for_function(
+            "end => performance.getEntriesByType('resource').some(({name}) => name.split('?')[0].endsWith(end))",
+            arg=end,
+        )
+
+
 def left(page: Page, count: int) -> None:
     """Wait until the counter says so."""
     expect(page.locator(".review-left")).to_have_text(f"{count} left")
@@ -339,7 +348,7 @@ def test_without_a_network_no_decision_is_lost(
     first, second, third = queue(3)
     page = reviewing()
     shown(page, first)
-    page.wait_for_load_state("networkidle")
+    preloaded(page, second, third)
     page.context.set_offline(True)
     page.keyboard.press("1")
     shown(page, second)
@@ -480,7 +489,7 @@ def test_the_next_picture_is_there_before_it_is_asked_for(queue: Fill, reviewing
     first, second, third = queue(3)
     page = reviewing()
     shown(page, first)
-    page.wait_for_load_state("networkidle")
+    preloaded(page, second, third)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if request.resource_type == "image" else None)
     page.keyboard.press("s")
