@@ -214,7 +214,7 @@ def measure_agreement(step: Step) -> list[Agreement] | str:
 
     def probabilities(data: bytes, content_type: str) -> dict[str, float]:
         answer = inference.predict_fn(inference.input_fn(data, content_type), model)
-        return dict(zip(answer["labels"], answer["probabilities"], strict=True))
+        return dict(zip(answer["labels"], answer["inferences"], strict=True))
 
     return [_agreement(name, pictures, probabilities, step) for name, pictures in groups.items()]
 

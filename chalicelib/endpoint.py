@@ -91,12 +91,12 @@ def understand(body: bytes, labels: Sequence[str]) -> Answer:
         answer = json.loads(body)
         if isinstance(answer, list):
             return Answer(tuple(labels), tuple(map(float, answer)))
-        labels, probabilities = answer["labels"], answer["probabilities"]
-        if not isinstance(labels, list) or not isinstance(probabilities, list):
-            raise TypeError("labels and probabilities are lists")
+        labels, inferences = answer["labels"], answer["inferences"]
+        if not isinstance(labels, list) or not isinstance(inferences, list):
+            raise TypeError("labels and inferences are lists")
         return Answer(
             labels=tuple(map(str, labels)),
-            inferences=tuple(map(float, probabilities)),
+            inferences=tuple(map(float, inferences)),
             known=_fraction(answer, "known"),
             threshold=_fraction(answer, "threshold"),
             min_known=_fraction(answer, "min_known"),

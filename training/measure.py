@@ -82,13 +82,13 @@ def measure(entries: Iterable[Entry], model: inference.Model) -> Iterator[Result
         picture = inference.input_fn(body, CONTENT_TYPES[entry.path.suffix.lower()])
         answer = inference.predict_fn(picture, model)
         milliseconds = 1000 * (time.perf_counter() - start)
-        confidence = max(answer["probabilities"])
+        confidence = max(answer["inferences"])
         known, min_known = answer["known"], answer["min_known"]
         yield Result(
             entry=entry,
             is_thumbnail=model.known is not None and picture.short_side <= model.known.thumbnail_side,
             in_classes=entry.kind in answer["labels"],
-            is_right=answer["labels"][answer["probabilities"].index(confidence)] == entry.kind,
+            is_right=answer["labels"][answer["inferences"].index(confidence)] == entry.kind,
             is_known=decision.is_known(known, min_known),
             is_kept=decision.is_enough(confidence, answer["threshold"], known, min_known),
             known=1.0 if known is None else known,

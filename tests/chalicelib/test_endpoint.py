@@ -16,7 +16,7 @@ from tests import conftest
 from tests.conftest import FakeAws
 
 LABELS = ("bicycle", "motorcycle")
-OURS = {"labels": ["a", "b", "c"], "probabilities": [0.1, 0.2, 0.7]}
+OURS = {"labels": ["a", "b", "c"], "inferences": [0.1, 0.2, 0.7]}
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -74,9 +74,9 @@ def test_a_fraction_that_is_none_is_refused_since_no_comparison_with_it_holds(na
         b"[null]",
         b"[1" + b"0" * 400 + b"]",
         b"[1" + b"0" * 5000 + b"]",
-        b'{"labels": null, "probabilities": []}',
+        b'{"labels": null, "inferences": []}',
         b'{"labels": ["a"]}',
-        b'{"labels": ["a"], "probabilities": {"a": 1}}',
+        b'{"labels": ["a"], "inferences": {"a": 1}}',
         b'{"error": "out of memory"}',
         b"<html>Bad gateway</html>",
         b"\xff\xd8\xff\xe0",
@@ -119,7 +119,7 @@ def test_any_json_is_understood_or_refused(answer: Any) -> None:
 
 @given(
     answer=st.fixed_dictionaries(
-        {"labels": ANY_JSON | st.lists(st.text(max_size=3)), "probabilities": ANY_JSON | st.lists(st.floats(0, 1))},
+        {"labels": ANY_JSON | st.lists(st.text(max_size=3)), "inferences": ANY_JSON | st.lists(st.floats(0, 1))},
         optional=dict.fromkeys(("known", "threshold", "min_known", "model"), ANY_JSON),
     )
 )
@@ -236,7 +236,7 @@ def test_the_embedded_endpoint_refuses_what_is_no_picture(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [{"labels": "ab", "probabilities": [1, 0]}, {"labels": ["a", "b"], "probabilities": "10"}]
+    "answer", [{"labels": "ab", "inferences": [1, 0]}, {"labels": ["a", "b"], "inferences": "10"}]
 )
 def test_text_in_the_place_of_a_list_is_not_read_letter_by_letter(answer: object) -> None:
     with pytest.raises(InvalidInference):

@@ -41,7 +41,7 @@ BICYCLE = samples.encode(samples.render(samples.draw_bicycle), "JPEG")
 SETTINGS = Settings("inbox", "records", "arn", "cyclops", ("bicycle", "motorcycle"), None, None)
 CARRIED = {"id": "0" * 32, "attempt": 2, "s3_bucket": "b", "s3_key": "inbox/a.png", "etag": "e", "mine": {"x": [1]}}
 PICTURED = CARRIED | {"image_data": base64.b64encode(SMALL).decode(), "content_type": "image/png", "inferences": []}
-TOLD = {"labels": ["bicycle", "motorcycle"], "probabilities": [0.25, 0.75]}
+TOLD = {"labels": ["bicycle", "motorcycle"], "inferences": [0.25, 0.75]}
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def test_a_job_trains_from_its_channels_and_hyperparameters_to_a_model_that_work
     for index, draw in enumerate(DRAWINGS.values()):
         answer = inference.predict_fn(inference.decode(drawings.encode(draw(72, width=3.5))), loaded)
         assert answer["labels"][index] == list(DRAWINGS)[index]
-        assert answer["probabilities"][index] > 0.5
+        assert answer["inferences"][index] > 0.5
     assert not (tmp_path / "output" / "failure").exists()
 
 

@@ -80,7 +80,7 @@ def test_every_answer_is_captured_in_lines_as_sagemaker_writes_them(
     assert "inferenceId" not in second["eventMetadata"]
     assert base64.b64decode(first["captureData"]["endpointInput"]["data"]) == BICYCLE
     assert first["captureData"]["endpointInput"]["observedContentType"] == "image/png"
-    assert set(json.loads(first["captureData"]["endpointOutput"]["data"])) >= {"labels", "probabilities"}
+    assert set(json.loads(first["captureData"]["endpointOutput"]["data"])) >= {"labels", "inferences"}
 
 
 def test_nothing_captured_writes_no_file(endpoint: Endpoint, written: dict[str, bytes]) -> None:

@@ -23,7 +23,7 @@ def said(confidence: float = 0.97, label: str = "bicycle", **more: Any) -> str:
     """An answer of our own model."""
     probabilities = [confidence, 1 - confidence] if label == LABELS[0] else [1 - confidence, confidence]
     rest = {"known": 0.9, "threshold": 0.8, "min_known": 0.5, "model": "m1"} | more
-    return json.dumps({"labels": LABELS, "probabilities": probabilities} | rest)
+    return json.dumps({"labels": LABELS, "inferences": probabilities} | rest)
 
 
 def side(mode: str, data: bytes, encoding: str, content_type: str) -> dict[str, str]:

@@ -38,7 +38,7 @@ def right_here(data: Path, split: str) -> int:
         for path in (data / split).glob("*/*.png")
     ]
     return sum(
-        label == answer["labels"][answer["probabilities"].index(max(answer["probabilities"]))]
+        label == answer["labels"][answer["inferences"].index(max(answer["inferences"]))]
         for label, answer in answers
     )
 

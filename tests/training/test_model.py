@@ -52,4 +52,4 @@ def test_folder_packed_as_sagemaker_wants_it_loads_and_answers(tmp_path: Path) -
         tar.extractall(tmp_path / "model", filter="data")
     model = inference.model_fn(str(tmp_path / "model"))
     answer = inference.predict_fn(inference.input_fn(drawings.encode(drawings.bicycle()), "image/png"), model)
-    assert answer["probabilities"][0] > 0.9
+    assert answer["inferences"][0] > 0.9

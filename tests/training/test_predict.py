@@ -56,7 +56,7 @@ def test_each_picture_gets_the_answer_that_the_model_gives_it(data: Path) -> Non
         decoded = inference.decode((data / one.path).read_bytes())
         answer = inference.predict_fn(decoded, model)
         assert list(one.probabilities) == answer["labels"]
-        assert list(one.probabilities.values()) == answer["probabilities"]
+        assert list(one.probabilities.values()) == answer["inferences"]
         assert (one.predicted, one.confidence) == max(one.probabilities.items(), key=lambda pair: pair[1])
         assert (one.known, one.threshold, one.min_known) == (
             answer["known"], answer["threshold"], answer["min_known"]
@@ -117,7 +117,7 @@ def test_a_bare_list_of_probabilities_is_understood_by_the_order_of_the_labels(
 
 
 def test_a_model_that_tells_its_thresholds_is_taken_at_its_word(fake_endpoint: FakeAws, data: Path) -> None:
-    answer = {"labels": LABELS, "probabilities": [0.7, 0.3], "known": 0.2, "threshold": 0.6, "min_known": 0.1}
+    answer = {"labels": LABELS, "inferences": [0.7, 0.3], "known": 0.2, "threshold": 0.6, "min_known": 0.1}
     fake_endpoint.says(Answer(body=json.dumps(answer | {"model": "m"}).encode()))
     one, *_ = ask(data, predict.from_endpoint("endpoint", LABELS))
     assert (one.known, one.threshold, one.min_known, one.model) == (0.2, 0.6, 0.1, "m")

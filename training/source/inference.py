@@ -10,12 +10,12 @@ its calibration and its thresholds). The container calls the four functions in t
 
 The answer:
 
-    {"labels": ["bicycle", "motorcycle"], "probabilities": [0.98, 0.02], "known": 0.91,
+    {"labels": ["bicycle", "motorcycle"], "inferences": [0.98, 0.02], "known": 0.91,
      "threshold": 0.8, "min_known": 0.5, "model": "lite0-ridge-0123456789ab"}
 
-`probabilities` say which of the labels it is, given that it is one of them, and sum to 1. `known` says how surely the
-picture shows one of them at all, and is null where the model cannot tell. The model takes part in no decision: whoever
-asks compares the largest probability with `threshold` and `known` with `min_known`.
+`inferences` are probabilities: they say which of the labels it is, given that it is one of them, and sum to 1. `known`
+says how surely the picture shows one of them at all, and is null where the model cannot tell. The model takes part in no
+decision: whoever asks compares the largest probability with `threshold` and `known` with `min_known`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Answer(TypedDict):
     """What the model says about one picture; the endpoint's JSON."""
 
     labels: list[str]
-    probabilities: list[float]
+    inferences: list[float]
     known: float | None
     threshold: float
     min_known: float
@@ -339,7 +339,7 @@ def predict_fn(data: Picture, model: Model) -> Answer:
         known = round(model.known.known(class_mass(features["logits"], model.known.classes), data.short_side), DIGITS)
     return Answer(
         labels=list(model.labels),
-        probabilities=probabilities(score(features, model.weights, model.bias), model.temperature),
+        inferences=probabilities(score(features, model.weights, model.bias), model.temperature),
         known=known,
         threshold=model.threshold,
         min_known=model.min_known,

@@ -15,7 +15,7 @@ from tests.training import drawings
 from training.source import inference
 
 MODEL_FOLDER = Path(__file__).parents[3] / "model"
-ANSWER_KEYS = ["labels", "probabilities", "known", "threshold", "min_known", "model"]
+ANSWER_KEYS = ["labels", "inferences", "known", "threshold", "min_known", "model"]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_answer_keeps_the_contract(model: inference.Model) -> None:
     assert list(answer) == ANSWER_KEYS
     assert answer["labels"] == ["bicycle", "motorcycle"]
     assert answer["known"] is not None
-    for number in (*answer["probabilities"], answer["known"], answer["threshold"], answer["min_known"]):
+    for number in (*answer["inferences"], answer["known"], answer["threshold"], answer["min_known"]):
         assert isinstance(number, float)
         assert 0 <= number <= 1
         assert number == round(number, 6)
@@ -41,13 +41,13 @@ def test_answer_keeps_the_contract(model: inference.Model) -> None:
 
 @pytest.mark.parametrize("draw", [drawings.bicycle, drawings.motorcycle, drawings.house, drawings.flower])
 def test_probabilities_sum_to_one(draw: drawings.Drawing, model: inference.Model) -> None:
-    assert sum(classify(draw(), model)["probabilities"]) == pytest.approx(1, abs=1e-9)
+    assert sum(classify(draw(), model)["inferences"]) == pytest.approx(1, abs=1e-9)
 
 
 @pytest.mark.parametrize("size", [256, 640])
 def test_drawn_bicycle_is_recognised_and_accepted(size: int, model: inference.Model) -> None:
     answer = classify(drawings.bicycle(size), model)
-    assert answer["probabilities"][0] >= answer["threshold"]
+    assert answer["inferences"][0] >= answer["threshold"]
     assert answer["known"] is not None
     assert answer["known"] >= answer["min_known"]
 
@@ -59,7 +59,7 @@ def test_drawn_motorcycle_is_known(model: inference.Model) -> None:
 
 
 def test_drawn_motorcycle_looks_more_like_one_than_a_drawn_bicycle(model: inference.Model) -> None:
-    by_drawing = [classify(draw(), model)["probabilities"][1] for draw in (drawings.bicycle, drawings.motorcycle)]
+    by_drawing = [classify(draw(), model)["inferences"][1] for draw in (drawings.bicycle, drawings.motorcycle)]
     assert by_drawing[0] < 0.05 < by_drawing[1]
 
 
@@ -73,8 +73,8 @@ def test_other_drawings_are_not_known(draw: drawings.Drawing, model: inference.M
 def test_mirror_image_gets_the_same_answer(model: inference.Model) -> None:
     image = drawings.motorcycle()
     mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    assert classify(mirrored, model)["probabilities"] == pytest.approx(
-        classify(image, model)["probabilities"], abs=1e-5
+    assert classify(mirrored, model)["inferences"] == pytest.approx(
+        classify(image, model)["inferences"], abs=1e-5
     )
 
 

@@ -66,7 +66,7 @@ def test_head_tells_the_drawings_apart_that_it_has_not_seen(model: Path) -> None
         for shift in ((3, -6), (-7, 5)):
             picture = inference.decode(drawings.encode(draw(72, width=3.5, shift=shift)))
             answer = inference.predict_fn(picture, loaded)
-            assert answer["probabilities"][answer["labels"].index(label)] > 0.5
+            assert answer["inferences"][answer["labels"].index(label)] > 0.5
 
 
 def test_head_only_writes_neither_backbone_nor_code(channel: Path, tmp_path: Path) -> None:
@@ -241,8 +241,8 @@ def test_head_of_three_labels_tells_the_drawings_apart_in_the_order_of_its_label
     for label, draw in THREE.items():
         picture = inference.decode(drawings.encode(draw(72, width=3.5, shift=(3, -6))))
         answer = inference.predict_fn(picture, loaded)
-        assert answer["labels"][np.argmax(answer["probabilities"])] == label
-        assert sum(answer["probabilities"]) == pytest.approx(1, abs=3e-6)
+        assert answer["labels"][np.argmax(answer["inferences"])] == label
+        assert sum(answer["inferences"]) == pytest.approx(1, abs=3e-6)
         assert answer["known"] is None
 
 
@@ -257,7 +257,7 @@ def test_head_of_three_labels_scores_as_training_did(three_labels: Path) -> None
     logarithms = train.log_probabilities(found, head["temperature"])
     for sample, row in zip(samples, logarithms, strict=True):
         answer = inference.predict_fn(inference.decode(sample.path.read_bytes()), loaded)
-        assert answer["probabilities"] == pytest.approx(list(np.exp(row)), abs=2e-5)
+        assert answer["inferences"] == pytest.approx(list(np.exp(row)), abs=2e-5)
 
 
 @pytest.mark.parametrize(
