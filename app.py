@@ -22,7 +22,7 @@ from chalice.app import (
 )
 
 from chalicelib import inbox, listing, metrics, overview, page, reconcile, rest, steps, store, workflow
-from chalicelib.errors import MethodNotTaken, NotNow, SconesError
+from chalicelib.errors import MethodNotTaken, NotNow, SconesError, ThresholdConfidenceNotMet
 from chalicelib.inbox import Source
 from chalicelib.settings import Settings
 from chalicelib.store import Record, Status
@@ -72,7 +72,12 @@ def classify(event: dict[str, Any], _context: Any) -> steps.State:
 @entering("Filter")
 def filter_(event: dict[str, Any], _context: Any) -> steps.State:
     """Step 3: the decision, or ThresholdConfidenceNotMet."""
-    return steps.decide(settings, event)
+    try:
+        return steps.decide(settings, event)
+    except ThresholdConfidenceNotMet:
+        about = {"id": event.get("id"), "reason_code": event.get("reason_code")}
+        logger.info("picture is held back", extra=about)
+        raise
 
 
 @app.lambda_function(name="open_record")

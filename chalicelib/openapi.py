@@ -352,6 +352,7 @@ def _overview() -> Json:
         counts=counts | {"description": "Pictures by status."},
         labels=counts | {"description": "Those accepted, by label."},
         reviewed=counts | {"description": "Those reviewed, by what the person decided."},
+        reasons=counts | {"description": "Those held back, by `reason_code`, reviewed since or not."},
         histogram=_object(bins={"const": overview.BINS}, accepted=bins, held_back=bins),
         complete={"type": "boolean", "description": f"Whether no more than {overview.MAX_RECORDS} were to be counted."},
     )
@@ -379,9 +380,10 @@ def _type(hint: Any) -> Json:
     if get_origin(hint) is UnionType:
         (some,) = (one for one in get_args(hint) if one is not NoneType)
         schema = _type(some)
-        return (
-            {"anyOf": [schema, {"type": "null"}]} if "$ref" in schema else schema | {"type": [schema["type"], "null"]}
-        )
+        if "$ref" in schema:
+            return {"anyOf": [schema, {"type": "null"}]}
+        nullable = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+        return schema | {"type": [schema["type"], "null"]} | nullable
     if get_origin(hint) is tuple:
         return {"type": "array", "items": _type(get_args(hint)[0])}
     if get_origin(hint) is dict:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from chalicelib.decision import Reason
 from chalicelib.store import Record, Status
 
 BINS = 20
@@ -22,15 +23,18 @@ def summarize(records: Iterable[Record]) -> dict[str, Any]:
         records: as many as you like.
 
     Returns:
-        `counts` by status, `labels` of those accepted, what people decided as `reviewed`, and a `histogram` of the
-        confidences of those accepted and those held back.
+        `counts` by status, `labels` of those accepted, what people decided as `reviewed`, the `reasons` of those held
+        back, and a `histogram` of the confidences of those accepted and those held back.
     """
-    counts, labels, reviewed = Counter[str](dict.fromkeys(Status, 0)), Counter[str](), Counter[str]()
+    counts, reasons = Counter[str](dict.fromkeys(Status, 0)), Counter[str](dict.fromkeys(Reason, 0))
+    labels, reviewed = Counter[str](), Counter[str]()
     accepted, held_back = [0] * BINS, [0] * BINS
     for record in records:
         counts[record.status] += 1
         if record.review:
             reviewed[record.review.label] += 1
+        if record.reason_code:
+            reasons[record.reason_code] += 1
         if record.confidence is None:
             continue
         place = min(int(record.confidence * BINS), BINS - 1)
@@ -43,5 +47,6 @@ def summarize(records: Iterable[Record]) -> dict[str, Any]:
         "counts": dict(counts),
         "labels": dict(labels),
         "reviewed": dict(reviewed),
+        "reasons": dict(reasons),
         "histogram": {"bins": BINS, "accepted": accepted, "held_back": held_back},
     }

@@ -49,8 +49,9 @@ def classify(settings: Settings, state: Mapping[str, Any]) -> State:
 
     Returns:
         The same without the picture, plus `labels`, `inferences` (their probabilities), the likeliest `label` and its
-        `confidence`, `known` and `model` (None where the model does not tell), `sureness` of it all, and what the
-        decision will ask for: `threshold` and `min_known`, the stage's if it has its own, else the model's.
+        `confidence`, `known` and `model` (None where the model does not tell), `sureness` of it all, what the decision
+        will ask for: `threshold` and `min_known`, the stage's if it has its own, else the model's, and by these the
+        `reason_code` for the record, None for a picture that is accepted: the error of `filter` has no place for it.
 
     Raises:
         InvalidRequest: there is no picture in the state.
@@ -68,6 +69,8 @@ def classify(settings: Settings, state: Mapping[str, Any]) -> State:
         labels=settings.labels,
     )
     likeliest = decision.likeliest(answer.labels, answer.inferences)
+    threshold = _first(settings.threshold, answer.threshold, DEFAULT_THRESHOLD)
+    min_known = _first(settings.min_known, answer.min_known, 0.0)
     kept = {name: value for name, value in state.items() if name not in ("image_data", "content_type")}
     return {
         **kept,
@@ -78,8 +81,9 @@ def classify(settings: Settings, state: Mapping[str, Any]) -> State:
         "known": answer.known,
         "sureness": decision.sureness(likeliest.confidence, answer.known),
         "model": answer.model,
-        "threshold": _first(settings.threshold, answer.threshold, DEFAULT_THRESHOLD),
-        "min_known": _first(settings.min_known, answer.min_known, 0.0),
+        "threshold": threshold,
+        "min_known": min_known,
+        "reason_code": decision.reason(likeliest.confidence, threshold, answer.known, min_known),
     }
 
 
@@ -94,7 +98,7 @@ def decide(settings: Settings, state: Mapping[str, Any]) -> State:
         `label` and `confidence`.
 
     Raises:
-        ThresholdConfidenceNotMet: not sure enough.
+        ThresholdConfidenceNotMet: there is a reason to hold it back.
         InvalidInference: these are not probabilities.
     """
     accepted = decision.decide(

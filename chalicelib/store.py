@@ -20,6 +20,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from chalicelib import aws
+from chalicelib.decision import Reason
 from chalicelib.errors import RecordChanged, RecordNotFound, StorageBusy
 
 MAX_ID_BYTES = 2048
@@ -107,6 +108,8 @@ class Record:
         min_known: the `known` that was asked for.
         model: the model's version; None where it does not tell.
         reason: why it was held back, rejected, or failed, in words.
+        reason_code: why it was held back, for programs; None for what was not, and for records from before there were
+            codes.
         ended_at: when the workflow came to its end with it; None while PENDING.
         steps: what it came to on its way; a step that was tried again is there again.
         review: what a person decided; None unless REVIEWED.
@@ -131,6 +134,7 @@ class Record:
     min_known: float | None = None
     model: str | None = None
     reason: str | None = None
+    reason_code: Reason | None = None
     ended_at: str | None = None
     steps: tuple[Step, ...] = ()
     review: Review | None = None
@@ -476,12 +480,8 @@ def parse(item: Mapping[str, Any]) -> Record:
     def parsed(name: str) -> Any:
         return json.loads(item[name]["S"]) if name in item else None
 
-    status, labels, inferences, error = (
-        Status(item["status"]["S"]),
-        parsed("labels"),
-        parsed("inferences"),
-        text("error"),
-    )
+    status, labels, inferences = Status(item["status"]["S"]), parsed("labels"), parsed("inferences")
+    error, code = text("error"), parsed("reason_code")
     review = parsed("review")
     return Record(
         id=item["id"]["S"],
@@ -502,6 +502,7 @@ def parse(item: Mapping[str, Any]) -> Record:
         min_known=number("min_known"),
         model=parsed("model"),
         reason=explain(error) if error else None,
+        reason_code=Reason(code) if code else None,
         ended_at=None if status is Status.PENDING else text("ended_at") or item["updated_at"]["S"],
         steps=tuple(Step(one["M"]["step"]["S"], one["M"]["at"]["S"]) for one in item.get("steps", {}).get("L", [])),
         review=Review(**review) if review else None,

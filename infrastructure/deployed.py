@@ -28,6 +28,9 @@ ENDPOINT_ALARMS = 2
 MEASURED_METRICS = 1
 """That the function `measure` writes."""
 
+REASONS = 2
+"""To hold a picture back, each of which has a metric: those of `chalicelib/decision.py`."""
+
 
 @dataclass(frozen=True)
 class Handler:
@@ -188,7 +191,10 @@ def stage(
         seconds=seconds or {},
         alarm_metrics=sum(one.count("MetricName:") for one in _resources(template, "CloudWatch::Alarm"))
         + ENDPOINT_ALARMS,
-        own_metrics=sum(failures if "Dimensions:" in one else 1 for one in _resources(template, "Logs::MetricFilter"))
+        own_metrics=sum(
+            failures if "Key: ending" in one else REASONS if "Key: reason" in one else 1
+            for one in _resources(template, "Logs::MetricFilter")
+        )
         + MEASURED_METRICS,
         dashboards=len(_resources(template, "CloudWatch::Dashboard")),
     )

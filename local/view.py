@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from chalicelib.decision import Reason
 from chalicelib.store import Status
 from local.pictures import WAITING, Progress
 
@@ -28,6 +29,11 @@ MEANINGS = {
     Status.REVIEW: "held back for a person",
     Status.REJECTED: "the picture's fault",
     Status.FAILED: "our fault, safe to start again",
+}
+
+REASONS = {
+    Reason.UNKNOWN_OBJECT: "of these, perhaps something else",
+    Reason.LOW_CONFIDENCE: "of these, not sure which",
 }
 
 MAX_ROWS = 200
@@ -84,9 +90,13 @@ def show_end(ended: list[Progress], seconds: float, console: Console) -> None:
     if len(shown) < len(ended):
         console.print(f"{len(ended) - len(shown)} more are not shown; --json lists all.")
     counts = Counter(one.status for one in ended)
+    reasons = Counter(one.record.reason_code for one in ended if one.record)
     for status, meaning in MEANINGS.items():
         if counts[status]:
             console.print(f"[{COLOURS[status]}]{status:>8}[/] {counts[status]:>5}  {meaning}", highlight=False)
+        for reason, why in REASONS.items() if status is Status.REVIEW else ():
+            if reasons[reason]:
+                console.print(f"{'':>8} {reasons[reason]:>5}  {why}", highlight=False)
     console.print(f"{len(ended)} pictures in {seconds:.1f} s", highlight=False)
 
 

@@ -22,7 +22,8 @@ from chalice.app import CognitoUserPoolAuthorizer, IAMAuthorizer
 from chalice.test import Client
 
 from chalicelib import aws, inbox, metrics, overview, page, reconcile, rest, store, workflow
-from chalicelib.errors import InvalidRequest, RecordNotFound, StorageBusy
+from chalicelib.decision import Reason
+from chalicelib.errors import InvalidRequest, RecordNotFound, StorageBusy, ThresholdConfidenceNotMet
 from chalicelib.inbox import Source
 from chalicelib.settings import Settings
 from chalicelib.store import Record, Status
@@ -424,6 +425,17 @@ def test_an_execution_that_has_ended_without_an_ending_is_told_in_the_log(
     assert "arn:of:it" in logged.getvalue()
     client.lambda_.invoke("on_stopped", told)
     assert logged.getvalue().count("arn:of:it") == 1
+
+
+@pytest.mark.parametrize("code", [*Reason, None])
+def test_a_picture_that_is_held_back_is_logged_with_its_reason(
+    main: Any, logged: io.StringIO, code: Reason | None
+) -> None:
+    state = {"id": "0" * 32, "labels": ["a", "b"], "inferences": [0.6, 0.4], "threshold": 0.9}
+    with pytest.raises(ThresholdConfidenceNotMet):
+        main.filter_(state | ({"reason_code": code.value} if code else {}), None)
+    told = json.loads(logged.getvalue())
+    assert (told["message"], told["id"], told.get("reason_code")) == ("picture is held back", "0" * 32, code)
 
 
 ENDLESS = Answer(seconds=60)

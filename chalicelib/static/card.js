@@ -2,7 +2,7 @@
 
 import { diagram, told } from "./diagram.js";
 import { element, part } from "./dom.js";
-import { chip, percent } from "./format.js";
+import { chip, percent, reasonName } from "./format.js";
 
 /**
  * Make the card of a picture.
@@ -78,11 +78,11 @@ function wordsOf(picture) {
   return lines;
 }
 
-function decisionOf({ status, review, label, labels, confidence, known, min_known: minKnown }) {
+function decisionOf({ status, review, label, confidence, reason_code: code }) {
   if (review) return `${review.label}, decided by a person`;
   const sure = `${label}, ${percent(confidence)} sure`;
   if (status !== "REVIEW") return sure;
-  return known !== null && known < minKnown ? `Perhaps ${labels.length > 2 ? "none of them" : "neither"}` : `Perhaps ${sure}`;
+  return reasonName(code) || `Perhaps ${sure}`;
 }
 
 function actionsOf(picture, { send, runAgain }) {

@@ -5,7 +5,7 @@ import { scores } from "./chart.js";
 import { read } from "./decisions.js";
 import { diagram } from "./diagram.js";
 import { announce, clear, element } from "./dom.js";
-import { chip, percent, pictureName, statusName, when } from "./format.js";
+import { badge, chip, percent, pictureName, statusName, when } from "./format.js";
 import { timeline } from "./timeline.js";
 
 export const title = "Why";
@@ -176,14 +176,15 @@ class Detail {
     this.againWhy.textContent = not;
   }
 
-  #outcome({ status, label, confidence, review, reason }) {
+  #outcome(it) {
+    const { status, label, confidence, review, reason } = it;
     const said = review
       ? `${review.label}, says ${review.by}`
       : label && status !== "PENDING"
         ? `${label}, ${percent(confidence)}`
         : "";
     return [
-      element("p", { class: "detail-said" }, chip(status), " ", said),
+      element("p", { class: "detail-said" }, chip(status), " ", said, " ", badge(it)),
       reason ? element("p", { class: "detail-reason" }, reason) : "",
     ];
   }

@@ -2,6 +2,12 @@
 
 import { element } from "./dom.js";
 
+/** Why pictures are held back, by code. */
+const REASONS = {
+  UNKNOWN_OBJECT: "Perhaps something else",
+  LOW_CONFIDENCE: "Not sure which",
+};
+
 /** The page is in English; so are its dates. */
 const LOCALE = "en-GB";
 
@@ -76,6 +82,26 @@ export function statusName(status) {
  */
 export function chip(status) {
   return element("span", { class: "chip", "data-status": status }, statusName(status));
+}
+
+/**
+ * Why a picture was held back, in few words.
+ *
+ * @param {string | null} code as the API tells it.
+ * @returns {string} empty if there is none.
+ */
+export function reasonName(code) {
+  return code === null ? "" : (REASONS[code] ?? code);
+}
+
+/**
+ * Why a picture waits for a person, as a badge.
+ *
+ * @param {{status: string, reason_code: string | null}} classification
+ * @returns {HTMLElement | string} empty where it does not wait, and where there is no code.
+ */
+export function badge({ status, reason_code: code }) {
+  return status === "REVIEW" && code ? element("span", { class: "badge" }, reasonName(code)) : "";
 }
 
 /**

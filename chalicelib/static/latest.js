@@ -2,7 +2,7 @@
 
 import { pictureUrl, request } from "./api.js";
 import { announce, clear, element } from "./dom.js";
-import { chip, percent, pictureName, statusName, when } from "./format.js";
+import { badge, chip, percent, pictureName, statusName, when } from "./format.js";
 
 /** Pictures on a page. */
 const PAGE = 24;
@@ -101,7 +101,7 @@ export class Latest {
         { href: `#/classifications/${encodeURIComponent(id)}` },
         thumbnail,
         element("span", { class: "latest-name" }, pictureName(classification)),
-        element("span", {}, chip(status)),
+        element("span", {}, chip(status), " ", badge(classification)),
         element("span", { class: "latest-said" }, said),
         element("span", { class: "small quiet-text" }, when(updated)),
       ),

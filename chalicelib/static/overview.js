@@ -3,7 +3,7 @@
 import { request } from "./api.js";
 import { histogram, shares, table } from "./chart.js";
 import { announce, clear, element } from "./dom.js";
-import { chip, percent } from "./format.js";
+import { chip, percent, reasonName } from "./format.js";
 import { Latest } from "./latest.js";
 
 export const title = "Overview";
@@ -128,12 +128,17 @@ class Overview {
     announce(`${total} pictures, ${data.waiting} wait for a person.`);
   }
 
-  #showMore({ counts, labels, reviewed, histogram: confidence }, total) {
+  #showMore({ counts, labels, reviewed, reasons, histogram: confidence }, total) {
     const endings = ENDINGS.filter((status) => counts[status]);
     const parts = endings.map((status) => ({ name: `ending-${status.toLowerCase()}`, count: counts[status] }));
     const rows = endings.map((status) => [chip(status), counts[status], percent(counts[status] / total)]);
     this.figures.append(
-      card("How they ended", shares(parts), table("How many ended how", ["Ending", "Pictures", "Share"], rows)),
+      card(
+        "How they ended",
+        shares(parts),
+        table("How many ended how", ["Ending", "Pictures", "Share"], rows),
+        byReason(reasons),
+      ),
       card("How sure the model was", histogram(confidence)),
       card("What was accepted", byLabel("What was accepted as what", labels, "Nothing was accepted.")),
       card("What people said", byLabel("What was decided by people", reviewed, "Nobody decided a picture.")),
@@ -150,6 +155,14 @@ function byLabel(caption, counts, none) {
   if (total === 0) return element("p", {}, none);
   const rows = Object.entries(counts).map(([label, count]) => [label, count, percent(count / total)]);
   return table(caption, ["Label", "Pictures", "Share"], rows);
+}
+
+/** Why pictures were held back; nothing where none was. */
+function byReason(reasons) {
+  const total = sum(reasons);
+  if (total === 0) return "";
+  const rows = Object.entries(reasons).map(([code, count]) => [reasonName(code), count, percent(count / total)]);
+  return table("Why pictures were held back", ["Held back", "Pictures", "Share"], rows);
 }
 
 function card(heading, ...children) {

@@ -5,7 +5,7 @@ import { scores } from "./chart.js";
 import { ask } from "./conflict.js";
 import { decisions } from "./decisions.js";
 import { announce, clear, element } from "./dom.js";
-import { percent, pictureName } from "./format.js";
+import { badge, percent, pictureName, reasonName } from "./format.js";
 import { Legend, keysOf, listen } from "./keys.js";
 import { Item, Queue } from "./queue.js";
 import { Stage } from "./stage.js";
@@ -191,6 +191,7 @@ class Review {
     clear(this.thought);
     this.thought.append(
       element("h2", {}, `The model says ${classification.label}`),
+      badge(classification),
       element("p", {}, classification.reason ?? ""),
       scores(classification) ?? "",
     );
@@ -209,8 +210,9 @@ class Review {
   #described() {
     if (!this.#item) return "";
     const { classification } = this.#item;
-    const { label, confidence } = classification;
-    return `${pictureName(classification)}: the model says ${label}, ${percent(confidence)}.`;
+    const { label, confidence, reason_code: code } = classification;
+    const why = code === null ? "" : ` ${reasonName(code)}.`;
+    return `${pictureName(classification)}: the model says ${label}, ${percent(confidence)}.${why}`;
   }
 
   /** A button for each label; those that are there already stay, and keep the focus. */

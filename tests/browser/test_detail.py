@@ -1,5 +1,7 @@
 """The page of one picture: why it stands where it stands."""
 
+import importlib
+import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from chalicelib import store
+from chalicelib.settings import Settings
 from chalicelib.store import Record, Status
 from local.stack import Stack
 from tests.browser.conftest import Visit, Watch
@@ -69,6 +72,26 @@ def test_a_rejected_picture_says_why_and_shows_that_it_cannot_be_shown(
     expect(page.locator(".detail-said")).to_contain_text("Rejected")
     expect(page.locator(".detail-reason")).to_have_text(str(record.reason))
     expect(page.get_by_role("table", name="How sure the model is")).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [({"MIN_KNOWN": "1"}, "Perhaps something else"), ({"CONFIDENCE_THRESHOLD": "1"}, "Not sure which")],
+)
+def test_a_picture_that_is_held_back_says_why_in_few_words_and_in_a_sentence(
+    drop: Callable[..., Record],
+    visit: Visit,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    words: str,
+) -> None:
+    settings = Settings.from_environment({**os.environ, **environment})
+    monkeypatch.setattr(importlib.import_module("app"), "settings", settings)
+    record = drop("bicycle")
+    page = visit(why(record))
+    expect(page.locator(".detail-said")).to_contain_text("Held back")
+    expect(page.locator(".detail-said .badge")).to_have_text(words)
+    expect(page.locator(".detail-reason")).to_have_text(str(record.reason))
 
 
 def test_a_picture_is_run_again_and_followed_until_it_ends(

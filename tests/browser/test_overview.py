@@ -23,6 +23,9 @@ def test_the_figures_are_those_of_the_pictures(dropped: dict[str, Record], visit
     endings = page.get_by_role("table", name="How many ended how")
     expect(endings.get_by_role("row", name="Accepted")).to_contain_text("2")
     expect(endings.get_by_role("row", name="Held back")).to_contain_text("1")
+    reasons = page.get_by_role("table", name="Why pictures were held back")
+    expect(reasons.get_by_role("row", name="Perhaps something else")).to_contain_text("1")
+    expect(reasons.get_by_role("row", name="Not sure which")).to_contain_text("0")
     labels = page.get_by_role("table", name="What was accepted as what")
     for label in ("bicycle", "motorcycle"):
         expect(labels.get_by_role("row", name=label, exact=False)).to_contain_text("1")
@@ -69,6 +72,7 @@ def test_the_latest_pictures_link_to_why_and_can_be_filtered(dropped: dict[str, 
     page.get_by_label("Show").select_option("Held back")
     expect(pictures).to_have_count(1)
     expect(pictures).to_contain_text("house")
+    expect(pictures.locator(".badge")).to_have_text("Perhaps something else")
     pictures.get_by_role("link").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("house")
     expect(page).to_have_url(f"{page.url.split('#')[0]}#/classifications/{dropped['house'].id}")

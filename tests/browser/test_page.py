@@ -388,7 +388,7 @@ def test_nothing_is_asked_when_the_view_is_left_and_it_goes_on_when_it_is_back(
 
 def test_what_a_person_decided_meanwhile_is_seen_when_the_view_is_back(page: Page, pictures: Pictures) -> None:
     choose(page, pictures.files["house"])
-    expect(card(page, "house.webp")).to_contain_text("Perhaps neither")
+    expect(card(page, "house.webp")).to_contain_text("Perhaps something else")
     page.get_by_role("link", name="Review").click()
     page.get_by_role("button", name="neither").click()
     expect(page.get_by_role("main")).to_contain_text(re.compile("Nothing|No picture|all done", re.IGNORECASE))

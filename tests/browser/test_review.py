@@ -79,6 +79,7 @@ def test_the_least_sure_picture_comes_first_with_what_the_model_thinks(
     thought = page.get_by_role("region", name="What the model thinks")
     expect(thought.get_by_role("heading")).to_have_text(f"The model says {records[0].label}")
     expect(thought).to_contain_text(str(records[0].reason))
+    expect(thought.locator(".badge")).to_have_text("Perhaps something else")
     for label in records[0].labels or ():
         expect(thought.get_by_role("rowheader", name=label, exact=True)).to_be_visible()
 

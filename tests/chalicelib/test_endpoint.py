@@ -235,9 +235,7 @@ def test_the_embedded_endpoint_refuses_what_is_no_picture(stack: Stack) -> None:
         classify(stack.settings.endpoint_name, b"no picture", "image/jpeg", "0123abcd", LABELS)
 
 
-@pytest.mark.parametrize(
-    "answer", [{"labels": "ab", "inferences": [1, 0]}, {"labels": ["a", "b"], "inferences": "10"}]
-)
+@pytest.mark.parametrize("answer", [{"labels": "ab", "inferences": [1, 0]}, {"labels": ["a", "b"], "inferences": "10"}])
 def test_text_in_the_place_of_a_list_is_not_read_letter_by_letter(answer: object) -> None:
     with pytest.raises(InvalidInference):
         understand(json.dumps(answer).encode(), ("a", "b"))

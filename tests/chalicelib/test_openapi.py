@@ -4,6 +4,7 @@ import json
 import re
 
 from chalicelib import openapi
+from chalicelib.decision import Reason
 from local import ROOT
 from local.stack import Stack
 
@@ -24,6 +25,11 @@ def test_every_reference_leads_somewhere_and_every_schema_is_used() -> None:
     document = openapi.document()
     used = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
     assert used == set(document["components"]["schemas"])
+
+
+def test_a_classification_with_no_code_is_as_described_as_one_with_each() -> None:
+    code = openapi.document()["components"]["schemas"]["Classification"]["properties"]["reason_code"]
+    assert (code["type"], code["enum"]) == (["string", "null"], [*Reason, None])
 
 
 def test_every_operation_has_a_name_of_its_own_and_a_shape_for_its_errors() -> None:

@@ -2,24 +2,29 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib import overview
+from chalicelib.decision import Reason
 from chalicelib.store import NEITHER, Record, Review, Status
 
 LABELS = ("bicycle", "motorcycle")
 
 
 def record(
-    status: Status, label: str | None = None, confidence: float | None = None, decided: str | None = None
+    status: Status,
+    label: str | None = None,
+    confidence: float | None = None,
+    decided: str | None = None,
+    reason: Reason | None = None,
 ) -> Record:
     review = Review(decided, None, "jo", "now") if decided else None
-    return Record(
-        "0", status, "b", "k", None, None, 1, "then", "now", label=label, confidence=confidence, review=review
-    )
+    opened = Record("0", status, "b", "k", None, None, 1, "then", "now")
+    return replace(opened, label=label, confidence=confidence, review=review, reason_code=reason)
 
 
 CLASSIFIED = st.builds(
@@ -39,6 +44,7 @@ def test_nothing_is_all_zeros() -> None:
         "counts": dict.fromkeys(Status, 0),
         "labels": {},
         "reviewed": {},
+        "reasons": {"UNKNOWN_OBJECT": 0, "LOW_CONFIDENCE": 0},
         "histogram": {"bins": 20, "accepted": [0] * 20, "held_back": [0] * 20},
     }
 
@@ -61,6 +67,19 @@ def test_labels_are_of_what_the_model_accepted_and_reviews_of_what_people_decide
         "REVIEWED": 2,
         "PENDING": 1,
     }
+
+
+def test_reasons_are_of_what_was_held_back_whether_or_not_a_person_has_decided() -> None:
+    told = overview.summarize(
+        [
+            record(Status.ACCEPTED, "bicycle", 0.99),
+            record(Status.REVIEW, "bicycle", 0.99, reason=Reason.UNKNOWN_OBJECT),
+            record(Status.REVIEWED, "bicycle", 0.6, NEITHER, Reason.UNKNOWN_OBJECT),
+            record(Status.REVIEW, "bicycle", 0.6, reason=Reason.LOW_CONFIDENCE),
+            record(Status.REVIEW, "bicycle", 0.6),  # from before there were codes
+        ]
+    )
+    assert told["reasons"] == {"UNKNOWN_OBJECT": 2, "LOW_CONFIDENCE": 1}
 
 
 @pytest.mark.parametrize(

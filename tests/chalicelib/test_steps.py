@@ -22,7 +22,7 @@ from chalicelib.inbox import MAX_KEY_BYTES, PREFIX
 from chalicelib.settings import DEFAULT_THRESHOLD, Settings
 from chalicelib.steps import State
 from chalicelib.store import Record, Status
-from local import samples
+from local import ROOT, samples
 from local.endpoint import Fault
 from local.stack import Stack
 from tests import conftest
@@ -149,6 +149,7 @@ def test_the_picture_leaves_the_state_as_the_answer_comes_in(fake_aws: FakeAws) 
         "model": "lite0-1",
         "threshold": 0.9,
         "min_known": 0.5,
+        "reason_code": "LOW_CONFIDENCE",
     }
 
 
@@ -181,13 +182,32 @@ def test_the_stage_overrules_the_model(
     assert (state["threshold"], state["min_known"]) == (expected, expected)
 
 
+@pytest.mark.parametrize(
+    ("threshold", "min_known", "code"),
+    [(0.7, 0.5, None), (0.8, 0.5, "LOW_CONFIDENCE"), (0.7, 0.9, "UNKNOWN_OBJECT"), (0.8, 0.9, "UNKNOWN_OBJECT")],
+)
+def test_the_code_for_the_record_goes_by_each_threshold_of_the_stage_and_filter_agrees(
+    fake_aws: FakeAws, threshold: float, min_known: float, code: str | None
+) -> None:
+    settings = replace(SETTINGS, threshold=threshold, min_known=min_known)
+    state = json.loads(json.dumps(classified(fake_aws, TOLD | {"known": 0.75}, settings)))
+    assert state["reason_code"] == code
+    if code is None:
+        assert steps.decide(SETTINGS, state)["label"] == "motorcycle"
+    else:
+        with pytest.raises(ThresholdConfidenceNotMet, match="neither" if code == "UNKNOWN_OBJECT" else "Not sure"):
+            steps.decide(SETTINGS, state)
+
+
 def test_the_state_after_the_real_model_is_json_and_small(stack: Stack) -> None:
     picture = {"image_data": base64.b64encode(BICYCLE).decode(), "content_type": "image/jpeg"}
     state = steps.classify(stack.settings, CARRIED | picture)
     assert len(json.dumps(state, allow_nan=False)) < 2000
     assert state["label"] == "bicycle"
     assert state["confidence"] == max(state["inferences"])
-    assert (state["threshold"], state["min_known"]) == (0.93, 0.5)
+    model = json.loads((ROOT / "model" / "head.json").read_text())
+    assert (state["threshold"], state["min_known"]) == (model["threshold"], model["min_known"])
+    assert state["reason_code"] is None
 
 
 @pytest.mark.parametrize("answer", [[0.5, 0.4], [0.2, 0.3, 0.5], [1.5, -0.5], TOLD | {"labels": []}])
@@ -242,7 +262,7 @@ def test_a_state_that_asks_for_nothing_falls_back_to_the_settings(strict: Settin
 
 
 def test_where_nobody_asks_for_anything_the_default_holds() -> None:
-    with pytest.raises(ThresholdConfidenceNotMet, match=f"needs {DEFAULT_THRESHOLD}"):
+    with pytest.raises(ThresholdConfidenceNotMet, match=f"{DEFAULT_THRESHOLD:.0%}".replace("%", " % needed")):
         steps.decide(SETTINGS, {"inferences": [0.92, 0.08]})
     assert steps.decide(SETTINGS, {"inferences": [0.93, 0.07]})["label"] == "bicycle"
 

@@ -13,10 +13,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from chalicelib import aws, listing, store, workflow
+from chalicelib.decision import Reason
 from chalicelib.errors import RecordChanged, RecordNotFound, StorageBusy
 from chalicelib.inbox import Source
 from chalicelib.store import NEITHER, Record, Status
-from local import samples
+from local import ROOT, samples
 from local.endpoint import Fault
 from local.resources import create_table
 from local.stack import Stack
@@ -164,9 +165,12 @@ def assert_classified(record: Record, stack: Stack) -> None:
     assert record.label == record.labels[record.inferences.index(record.confidence)]
     assert record.known is not None
     assert 0 <= record.known <= 1
-    assert (record.threshold, record.min_known) == (0.93, 0.5)
-    assert record.model is not None
-    assert record.model.startswith("lite0")
+    model = json.loads((ROOT / "model" / "head.json").read_text())
+    assert (record.threshold, record.min_known, record.model) == (
+        model["threshold"],
+        model["min_known"],
+        model["version"],
+    )
     assert record.updated_at > record.created_at
 
 
@@ -175,6 +179,7 @@ def test_what_the_workflow_accepted_is_read_with_its_classification(
 ) -> None:
     record = run(samples.encode(samples.render(samples.draw_bicycle), "PNG"))
     assert (record.status, record.label, record.reason) == (Status.ACCEPTED, "bicycle", None)
+    assert record.reason_code is None
     assert_classified(record, stack)
 
 
@@ -183,8 +188,25 @@ def test_what_the_workflow_holds_back_is_read_with_its_classification_and_why(
 ) -> None:
     record = run(samples.encode(samples.render(samples.draw_house), "WEBP"))
     assert record.status is Status.REVIEW
-    assert re.search(r"needs 0\.\d{3}\.$", record.reason or "")
+    assert re.search(r"^This may be neither bicycle nor motorcycle: \S+ % sure .* \S+ % needed\.$", record.reason or "")
+    assert record.reason_code is Reason.UNKNOWN_OBJECT
     assert_classified(record, stack)
+
+
+def test_a_record_from_before_there_were_codes_has_none(table: str) -> None:
+    record = held_back(table, error={"S": '{"Error": "ThresholdConfidenceNotMet", "Cause": "Not sure."}'})
+    assert (record.status, record.reason, record.reason_code) == (Status.REVIEW, "Not sure.", None)
+
+
+@pytest.mark.parametrize("code", Reason)
+def test_the_code_stays_while_a_person_decides_and_goes_when_the_picture_is_started_again(
+    table: str, code: Reason
+) -> None:
+    record = held_back(table, reason_code={"S": json.dumps(code)})
+    decided = store.decide(table, record, "bicycle", "jo")
+    assert [one.reason_code for one in (record, decided, store.undecide(table, decided))] == [code] * 3
+    assert store.restart(table, store.get(table, record.id)).reason_code is None
+    assert store.get(table, record.id).reason_code is None
 
 
 def test_what_the_workflow_rejected_is_read_with_why_and_no_classification(run: Callable[[bytes], Record]) -> None:

@@ -10,6 +10,7 @@ from cfnlint.api import lint
 from cfnlint.config import ManualArgs
 
 from chalicelib import metrics
+from chalicelib.decision import Reason
 from infrastructure import stack as stacks
 from infrastructure import template
 from infrastructure.checks.common import found
@@ -577,6 +578,20 @@ def test_endings_are_counted_by_what_step_functions_logs_of_them() -> None:
     }
 
 
+def test_pictures_that_are_held_back_are_counted_by_the_reason_that_filter_logs() -> None:
+    found = named("AWS::Logs::MetricFilter")["held-back"]
+    assert found["LogGroupName"] == NAMES.function_log_group("filter")
+    assert found["FilterPattern"] == '{ $.message = "picture is held back" }'
+    assert "picture is held back" in logged_by("filter_")
+    (made,) = found["MetricTransformations"]
+    assert made == {
+        "MetricNamespace": NAMES.prefix,
+        "MetricName": "HeldBack",
+        "MetricValue": "1",
+        "Dimensions": [{"Key": "reason", "Value": "$.reason_code"}],
+    }
+
+
 @pytest.mark.parametrize(
     ("filter_name", "function", "in_python"),
     [("unended", "on_stopped", "on_stopped"), ("requests-failed", REST, "route")],
@@ -661,6 +676,7 @@ def test_the_dashboard_shows_every_function_and_every_ending_and_the_stages_own_
         assert ("AWS/Lambda", "Duration", NAMES.function(name)) in shown
     endings = {row[2] for row in shown if row[1] == "Endings"}
     assert endings == fail_states() - {"InvalidInput"}
+    assert {row[2] for row in shown if row[1] == "HeldBack"} == set(Reason)
     known = {
         "AWS/DynamoDB": {NAMES.records_table},
         "AWS/Lambda": {NAMES.function(name) for name in FUNCTIONS},
@@ -668,7 +684,7 @@ def test_the_dashboard_shows_every_function_and_every_ending_and_the_stages_own_
         "AWS/SageMaker": {PARAMETERS["EndpointName"]},
         "AWS/States": {NAMES.state_machine_arn},
         metrics.NAMESPACE: {NAMES.records_table},
-        NAMES.prefix: fail_states(),
+        NAMES.prefix: fail_states() | set(Reason),
     }
     assert all(row[2] in known[row[0]] for row in shown)
 

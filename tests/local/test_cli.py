@@ -17,7 +17,19 @@ import pytest
 
 from local import ROOT, samples
 
-RECORD_FIELDS = {"path", "id", "status", "label", "confidence", "known", "threshold", "model", "reason", "seconds"}
+RECORD_FIELDS = {
+    "path",
+    "id",
+    "status",
+    "label",
+    "confidence",
+    "known",
+    "threshold",
+    "model",
+    "reason",
+    "reason_code",
+    "seconds",
+}
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

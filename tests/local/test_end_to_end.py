@@ -2,8 +2,10 @@
 
 import base64
 import csv
+import importlib
 import io
 import json
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -19,7 +21,9 @@ import pytest
 from PIL import Image
 
 from chalicelib import aws, inbox, store, workflow
+from chalicelib.decision import Reason
 from chalicelib.inbox import Source
+from chalicelib.settings import Settings
 from chalicelib.store import Record, Status
 from local import functions, samples
 from local.endpoint import Fault
@@ -137,10 +141,11 @@ class TestEndings:
         record = classify(stack, HOUSE, "house.webp")
         assert record.status is Status.REVIEW
         assert record.label is not None
-        assert "may be none of bicycle, motorcycle" in str(record.reason)
+        assert record.reason_code is Reason.UNKNOWN_OBJECT
+        assert "may be neither bicycle nor motorcycle" in str(record.reason)
         ended = execution(stack, record.id)
         assert (ended["status"], ended["error"]) == ("FAILED", "THRESHOLD_CONFIDENCE_NOT_MET")
-        assert "may be none of" in ended["cause"]
+        assert "may be neither" in ended["cause"]
 
     @pytest.mark.parametrize(
         ("name", "data", "reason"),
@@ -166,6 +171,56 @@ class TestEndings:
         stack.functions.deliver("on_picture", json.dumps(s3_event(source)))
         record = wait_for(stack, workflow.identity(source))
         assert (record.status, "deleted" in str(record.reason)) == (Status.REJECTED, True)
+
+
+class TestThresholdsOfTheStage:
+    """Each of the two alone, as the functions read it from their environment; the other one is the model's own."""
+
+    @staticmethod
+    def classify_with(
+        stack: Stack, monkeypatch: pytest.MonkeyPatch, data: bytes, environment: dict[str, str]
+    ) -> Record:
+        settings = Settings.from_environment({**os.environ, **environment})
+        monkeypatch.setattr(importlib.import_module("app"), "settings", settings)
+        return classify(stack, data, "photo")
+
+    @pytest.mark.parametrize(
+        ("environment", "code"),
+        [
+            ({}, None),
+            ({"CONFIDENCE_THRESHOLD": "1"}, Reason.LOW_CONFIDENCE),
+            ({"MIN_KNOWN": "1"}, Reason.UNKNOWN_OBJECT),
+            ({"CONFIDENCE_THRESHOLD": "1", "MIN_KNOWN": "1"}, Reason.UNKNOWN_OBJECT),
+        ],
+    )
+    def test_a_stricter_one_holds_back_what_the_model_would_accept_for_its_own_reason(
+        self, stack: Stack, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], code: Reason | None
+    ) -> None:
+        own = classify(stack, BICYCLE)
+        record = self.classify_with(stack, monkeypatch, BICYCLE, environment)
+        assert own.status is Status.ACCEPTED
+        assert (record.status, record.reason_code) == (Status.REVIEW if code else Status.ACCEPTED, code)
+        assert record.threshold == float(environment.get("CONFIDENCE_THRESHOLD", own.threshold or 0))
+        assert record.min_known == float(environment.get("MIN_KNOWN", own.min_known or 0))
+        if code:
+            words = {Reason.LOW_CONFIDENCE: "Not sure whether", Reason.UNKNOWN_OBJECT: "This may be neither"}[code]
+            assert str(record.reason).startswith(words)
+            assert str(record.reason).endswith(" 100 % needed.")
+            assert execution(stack, record.id)["error"] == "THRESHOLD_CONFIDENCE_NOT_MET"
+
+    @pytest.mark.parametrize(
+        ("environment", "codes"),
+        [
+            ({"CONFIDENCE_THRESHOLD": "0"}, {Reason.UNKNOWN_OBJECT}),
+            ({"MIN_KNOWN": "0"}, {None, Reason.LOW_CONFIDENCE}),
+            ({"MIN_KNOWN": "0", "CONFIDENCE_THRESHOLD": "0"}, {None}),
+            ({"MIN_KNOWN": "0", "CONFIDENCE_THRESHOLD": "1"}, {Reason.LOW_CONFIDENCE}),
+        ],
+    )
+    def test_a_laxer_one_takes_away_its_own_reason_alone(
+        self, stack: Stack, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], codes: set[Reason | None]
+    ) -> None:
+        assert self.classify_with(stack, monkeypatch, HOUSE, environment).reason_code in codes
 
 
 class TestEndpointTrouble:

@@ -1,12 +1,14 @@
 """What a person sees."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from chalicelib.store import Status
+from chalicelib.decision import Reason
+from chalicelib.store import Record, Status
 from local import view
 from local.pictures import Progress
 
@@ -44,6 +46,17 @@ def test_each_ending_is_counted_and_explained(console: Console) -> None:
     assert ["FAILED", "2", *view.MEANINGS[Status.FAILED].split()] in lines
     assert ["REVIEW", "1", *view.MEANINGS[Status.REVIEW].split()] in lines
     assert "3 pictures in 2.5 s" in printed(console)
+
+
+def test_what_was_held_back_is_counted_by_its_reason_too(console: Console) -> None:
+    opened = Record("0", Status.REVIEW, "b", "k", None, None, 1, "then", "now")
+    codes = [Reason.UNKNOWN_OBJECT, Reason.UNKNOWN_OBJECT, Reason.LOW_CONFIDENCE]
+    ended = [replace(progress("a", Status.REVIEW), record=replace(opened, reason_code=code)) for code in codes]
+    view.show_end(ended, 2.5, console)
+    lines = [line.split() for line in printed(console).splitlines()]
+    at = lines.index(["REVIEW", "3", *view.MEANINGS[Status.REVIEW].split()])
+    assert lines[at + 1] == ["2", *view.REASONS[Reason.UNKNOWN_OBJECT].split()]
+    assert lines[at + 2] == ["1", *view.REASONS[Reason.LOW_CONFIDENCE].split()]
 
 
 def test_of_many_pictures_those_are_listed_that_were_not_accepted(console: Console) -> None:
