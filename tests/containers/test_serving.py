@@ -50,7 +50,7 @@ def test_a_picture_gets_the_answer_that_it_gets_here(
     port: int, model: inference.Model, content_type: str, accept: str
 ) -> None:
     body = PICTURES[content_type]
-    here = inference.predict_fn(inference.input_fn(body, content_type), model)
+    (here,) = inference.classify([inference.decode(body)], model)
     answer = invoke(port, body, content_type, Accept=accept)
     assert (answer.status, answer.content_type) == (200, "application/json")
     there = json.loads(answer.body)

@@ -92,13 +92,19 @@ def test_a_job_trains_from_its_channels_and_hyperparameters_to_a_model_that_work
     head = json.loads((model / "head.json").read_text())
     assert head["version"].startswith("drawn-")
     assert head["provenance"]["date"] == "2026-11-24"
-    assert head["provenance"]["hyperparameters"] == {"alpha": 10.0, "folds": 2, "precision": 0.99, "seed": 0}
+    assert head["provenance"]["hyperparameters"] == {
+        "alpha": 10.0,
+        "folds": 2,
+        "passing": 0.97,
+        "precision": 0.995,
+        "seed": 0,
+    }
     metrics = dict(METRIC.findall(done.stdout))
     assert metrics["train_pictures"] == "18"
     assert metrics["validation_accuracy"] == "1.000000"
     loaded = inference.model_fn(model)
     for index, draw in enumerate(DRAWINGS.values()):
-        answer = inference.predict_fn(inference.decode(drawings.encode(draw(72, width=3.5))), loaded)
+        (answer,) = inference.classify([inference.decode(drawings.encode(draw(72, width=3.5)))], loaded)
         assert answer["labels"][index] == list(DRAWINGS)[index]
         assert answer["inferences"][index] > 0.5
     assert not (tmp_path / "output" / "failure").exists()

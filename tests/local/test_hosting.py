@@ -70,7 +70,7 @@ class TestCreate:
         ]
         assert "FailureReason" not in described
         assert "DataCaptureConfig" not in described
-        here = inference.predict_fn(inference.decode(BICYCLE), inference.model_fn(str(ROOT / "model")))
+        (here,) = inference.classify([inference.decode(BICYCLE)], inference.model_fn(str(ROOT / "model")))
         assert deployments.ask(name) == {**here, "model": "old"}
 
     def test_the_model_may_be_that_of_a_registered_package(self, deployments: Deployments, new_model: str) -> None:

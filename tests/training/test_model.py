@@ -51,5 +51,5 @@ def test_folder_packed_as_sagemaker_wants_it_loads_and_answers(tmp_path: Path) -
     with tarfile.open(archive) as tar:
         tar.extractall(tmp_path / "model", filter="data")
     model = inference.model_fn(str(tmp_path / "model"))
-    answer = inference.predict_fn(inference.input_fn(drawings.encode(drawings.bicycle()), "image/png"), model)
+    (answer,) = inference.classify([inference.decode(drawings.encode(drawings.bicycle()))], model)
     assert answer["inferences"][0] > 0.9

@@ -65,7 +65,7 @@ def test_head_tells_the_drawings_apart_that_it_has_not_seen(model: Path) -> None
     for label, draw in DRAWINGS.items():
         for shift in ((3, -6), (-7, 5)):
             picture = inference.decode(drawings.encode(draw(72, width=3.5, shift=shift)))
-            answer = inference.predict_fn(picture, loaded)
+            answer = inference.classify([picture], loaded)[0]
             assert answer["inferences"][answer["labels"].index(label)] > 0.5
 
 
@@ -180,8 +180,8 @@ def test_cross_validation_finds_nothing_in_noise() -> None:
 
 def test_fit_does_not_depend_on_the_units_of_a_feature() -> None:
     random = np.random.default_rng(0)
-    features = random.normal(size=(60, 2, 8))
-    targets = (features.mean(axis=1)[:, 0] > 0).astype(int)
+    features = random.normal(size=(60, 1, 8)).repeat(2, axis=1)
+    targets = (features[:, 0, 0] > 0).astype(int)
     stretched = features * np.geomspace(0.01, 100, 8) + 5
     plain, other = (train.scores(x, train.fit(x, [3, 5], targets, alpha=1.0)) for x in (features, stretched))
     assert other == pytest.approx(plain, abs=1e-3)
@@ -191,7 +191,7 @@ def test_fit_does_not_depend_on_the_units_of_a_feature() -> None:
 def test_threshold_is_the_smallest_that_reaches_the_precision() -> None:
     targets = np.array([1] * 100 + [0] * 100)
     found = np.array([2.0] * 90 + [0.5] * 10 + [-2.0] * 90 + [0.5] * 10)
-    calibration = train.calibrate(found, targets, precision=0.99)
+    calibration = train.calibrate(found, targets, np.ones(200, bool), precision=0.99)
     probability = 1 / (1 + np.exp(-0.5 / calibration.temperature))
     assert probability < calibration.threshold < probability + 0.011
     assert calibration.accuracy == 0.95
@@ -199,12 +199,20 @@ def test_threshold_is_the_smallest_that_reaches_the_precision() -> None:
     assert calibration.kept_accuracy == 1.0
 
 
+def test_pictures_that_are_not_known_are_not_kept_and_do_not_count_for_the_threshold() -> None:
+    targets = np.array([1] * 100 + [0] * 100)
+    found = np.array([2.0] * 90 + [0.5] * 10 + [-2.0] * 90 + [0.5] * 10)
+    calibration = train.calibrate(found, targets, np.abs(found) > 1, precision=0.99)
+    assert (calibration.threshold, calibration.kept, calibration.kept_accuracy) == (0.5, 0.9, 1.0)
+    assert calibration.accuracy == 0.95
+
+
 def test_temperature_follows_the_scale_of_the_scores() -> None:
     random = np.random.default_rng(0)
     logits = random.normal(scale=2, size=4000)
     targets = (random.random(4000) < 1 / (1 + np.exp(-logits))).astype(int)
-    assert train.calibrate(logits, targets, 0.9).temperature == pytest.approx(1, rel=0.1)
-    assert train.calibrate(logits / 5, targets, 0.9).temperature == pytest.approx(0.2, rel=0.1)
+    assert train.calibrate(logits, targets, np.ones(4000, bool), 0.9).temperature == pytest.approx(1, rel=0.1)
+    assert train.calibrate(logits / 5, targets, np.ones(4000, bool), 0.9).temperature == pytest.approx(0.2, rel=0.1)
 
 
 def test_json_fills_numbers_into_lines_and_reads_back_the_same() -> None:
@@ -240,7 +248,7 @@ def test_head_of_three_labels_tells_the_drawings_apart_in_the_order_of_its_label
     assert loaded.labels == ("motorcycle", "bicycle", "house")
     for label, draw in THREE.items():
         picture = inference.decode(drawings.encode(draw(72, width=3.5, shift=(3, -6))))
-        answer = inference.predict_fn(picture, loaded)
+        answer = inference.classify([picture], loaded)[0]
         assert answer["labels"][np.argmax(answer["inferences"])] == label
         assert sum(answer["inferences"]) == pytest.approx(1, abs=3e-6)
         assert answer["known"] is None
@@ -251,27 +259,85 @@ def test_head_of_three_labels_scores_as_training_did(three_labels: Path) -> None
     loaded = inference.model_fn(three_labels / "model")
     samples = train.read_channel(three_labels / "validation", loaded.labels)
     backbone = train.Backbone(loaded.session, loaded.size, "key", None)
-    features = np.concatenate(list(train.extract_all(samples, backbone).values()), axis=-1)
-    weights = np.concatenate([np.array(head["weights"][name]) for name in train.FEATURES], axis=-1)
+    features = train.stacked(train.extract_all(samples, backbone))
+    weights = np.concatenate([np.array(head["weights"][name]) for name in train.HEAD_FEATURES], axis=-1)
     found = train.scores(features, train.Head(weights, np.array(head["bias"])))
     logarithms = train.log_probabilities(found, head["temperature"])
     for sample, row in zip(samples, logarithms, strict=True):
-        answer = inference.predict_fn(inference.decode(sample.path.read_bytes()), loaded)
+        answer = inference.classify([inference.decode(sample.path.read_bytes())], loaded)[0]
         assert answer["inferences"] == pytest.approx(list(np.exp(row)), abs=2e-5)
 
 
-@pytest.mark.parametrize(
-    ("labels", "rule"), [("motorcycle,bicycle", train.KNOWN_RULE), ("bicycle,house", None)], ids=["vehicles", "others"]
-)
-def test_head_tells_whether_a_picture_is_known_for_bicycles_and_motorcycles_alone(
-    labels: str, rule: object, tmp_path: Path
+@pytest.mark.parametrize("labels", ["motorcycle,bicycle", "bicycle,house"])
+def test_without_other_pictures_known_is_what_the_backbone_says_and_only_of_bicycles_and_motorcycles(
+    labels: str, tmp_path: Path
 ) -> None:
     draw_channel(tmp_path / "train", 2, kinds=THREE)
     run(tmp_path / "train", tmp_path / "model", "--head-only", "--labels", labels)
     head = json.loads((tmp_path / "model" / "head.json").read_text())
     assert head["labels"] == labels.split(",")
-    assert head["known"] == rule
-    assert head["min_known"] == (0.5 if rule else 0)
+    assert head["provenance"]["others"] == 0
+    rule = {"classes": train.LOOK_ALIKES, "weights": {}, "bias": 0.0}
+    tells = "motorcycle" in labels
+    assert head["known"] == (rule if tells else None)
+    assert (head["min_known"] > 0) == tells
+
+
+@pytest.fixture(scope="module")
+def with_others(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("others")
+    kinds = {"bicycle": drawings.bicycle, "house": drawings.house, "neither": drawings.flower}
+    draw_channel(folder / "train", 12, kinds=kinds)
+    for number, path in enumerate(sorted((folder / "train" / "neither").iterdir())):
+        drawings.flower(72 if number % 2 else 300, width=2 + number % 4).save(path)
+    draw_channel(folder / "validation", 3, first=40, kinds=kinds)
+    validation = ("--validation", str(folder / "validation"))
+    run(folder / "train", folder / "model", "--labels", "bicycle,house", *validation)
+    return folder
+
+
+def test_with_other_pictures_known_is_learnt_for_any_labels_and_holds_for_large_pictures_too(with_others: Path) -> None:
+    loaded = inference.model_fn(with_others / "model")
+    assert loaded.known is not None
+    assert loaded.known.classes == ()
+    for size in (72, 400):
+        ours, theirs = (
+            inference.classify([inference.decode(drawings.encode(draw(size, width=3)))], loaded)[0]["known"]
+            for draw in (drawings.house, drawings.flower)
+        )
+        assert ours is not None
+        assert theirs is not None
+        assert theirs < loaded.min_known <= ours
+
+
+def test_head_says_how_many_other_pictures_it_has_seen_and_how_well_it_tells_them(with_others: Path) -> None:
+    provenance = json.loads((with_others / "model" / "head.json").read_text())["provenance"]
+    assert provenance["others"] == 12
+    assert provenance["pictures"] == {"bicycle": 12, "house": 12}
+    figures = provenance["cross_validation"]
+    assert figures["known_auroc"] == 1
+    assert figures["others_known"] == 0
+    assert figures["known"] >= 0.9
+
+
+def test_other_pictures_are_shrunk_to_sizes_of_the_labels_pictures_and_never_enlarged(with_others: Path) -> None:
+    samples = train.shrink_others(train.read_channel(with_others / "train", ("bicycle", "house")))
+    others = [sample for sample in samples if sample.label == train.OTHER]
+    assert sorted({sample.side for sample in others}, key=str) == [72, None]
+    assert all(sample.side is None for sample in samples if sample.label != train.OTHER)
+
+
+def test_a_label_may_be_called_neither_and_then_is_one(with_others: Path) -> None:
+    samples = train.read_channel(with_others / "train", ("bicycle", "neither"))
+    assert {sample.label for sample in samples} == {0, 1}
+
+
+def test_fewer_other_pictures_than_folds_are_refused(with_others: Path, tmp_path: Path) -> None:
+    shutil.copytree(with_others / "train", tmp_path / "train")
+    for path in sorted((tmp_path / "train" / "neither").iterdir())[1:]:
+        path.unlink()
+    with pytest.raises(train.DataError, match="neither needs at least 2 training pictures"):
+        run(tmp_path / "train", tmp_path / "model", "--labels", "bicycle,house")
 
 
 @pytest.mark.parametrize("labels", ["bicycle", "bicycle,bicycle", "bicycle,,house", ""])
