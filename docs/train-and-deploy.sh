@@ -39,6 +39,7 @@ say "Pictures of our own, a second model, and an update that can be rolled back"
 python -m training stage --folder "$folder"
 python -m training train
 python -m training evaluate --min-accuracy 0.9
+python -m training compare registry:approved build/model # ends here, with 1, if the second one is worse
 python -m training register --approve
 python -m training deploy --chalice "$chalice" --yes
 classify "$folder"/*/*1.png

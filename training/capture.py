@@ -191,12 +191,14 @@ class Rules:
         labels: the classes, for answers that do not name them.
         threshold: the confidence needed, for answers that do not name it.
         keep: of how many least sure records the pictures are kept.
+        may_keep: of which records they may be kept.
     """
 
     span: Span
     labels: Sequence[str] = ()
     threshold: float = DEFAULT_THRESHOLD
     keep: int = 0
+    may_keep: Callable[["Record"], bool] = lambda _: True
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,23 @@ class _Part:
         self.pictures = heapq.nsmallest(count, pairs, key=lambda pair: (pair[0].confidence, pair[0].event))
 
 
+def files_at(source: str, span: Span, option: str) -> list[File]:
+    """The capture files at a folder or place in S3 that may hold records of a range.
+
+    Args:
+        source: a folder, or `s3://bucket/prefix`.
+        span: the range.
+        option: that it was given with.
+
+    Raises:
+        InputError: there is no such folder, or it is no place in S3.
+        AccountError: there is no such bucket.
+    """
+    if source.startswith("s3://"):
+        return files_in_s3(Place.parse(source), span, option)
+    return files_in_folder(Path(source), span)
+
+
 def files_in_folder(folder: Path, span: Span) -> list[File]:
     """The capture files below a folder that may hold records of a range, in order of their names.
 
@@ -245,12 +264,13 @@ def files_in_folder(folder: Path, span: Span) -> list[File]:
     return [File(name, partial(_read_path, path)) for path, name in names if span.may_hold(name)]
 
 
-def files_in_s3(place: Place, span: Span) -> list[File]:
+def files_in_s3(place: Place, span: Span, option: str = "--capture") -> list[File]:
     """The capture files below a place that may hold records of a range; nothing else is listed where years are folders.
 
     Args:
         place: the destination of the data capture, or the endpoint's or variant's folder in it.
         span: the range.
+        option: that names another place.
 
     Raises:
         AccountError: there is no such bucket.
@@ -260,7 +280,7 @@ def files_in_s3(place: Place, span: Span) -> list[File]:
     except ClientError as error:
         if aws.error_code(error) != "NoSuchBucket":
             raise
-        raise AccountError(f"There is no bucket {place.bucket}. Name another with --capture.") from error
+        raise AccountError(f"There is no bucket {place.bucket}. Name another with {option}.") from error
     return [File(f"s3://{place.bucket}/{key}", partial(_get, place.bucket, key)) for key in keys]
 
 
@@ -293,6 +313,33 @@ def read(files: Sequence[File], rules: Rules, advance: Advance) -> Reading:
         repeated=found.repeated,
         outside=found.outside,
     )
+
+
+def each(files: Iterable[File], rules: Rules, advance: Advance) -> Iterator[tuple[Record, bytes | None]]:
+    """Every record with its picture, one after the other, for whoever needs more pictures than memory holds.
+
+    Lines that are no record, and records outside the range, are passed over.
+
+    Args:
+        files: in their order.
+        rules: how lines are read.
+        advance: told of progress.
+
+    Yields:
+        A record, and the picture; None if none was captured, or none that is readable.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    for file in files:
+        for number, line in enumerate(file.read().splitlines(), 1):
+            try:
+                record, picture = _read_line(line, f"{file.name}:{number}", rules)
+            except _BrokenLine:
+                continue
+            if record is not None:
+                yield record, picture
+        advance()
 
 
 def brightness(picture: inference.Picture) -> float:
@@ -401,7 +448,7 @@ def _read_file(file: File, rules: Rules) -> _Part:
             part.outside += 1
             continue
         part.add(record)
-        if picture is not None:
+        if picture is not None and rules.may_keep(record):
             part.keep([(record, picture)], rules.keep)
     return part
 

@@ -9,6 +9,8 @@ COMMANDS = {
     "upload": "Copy a folder to S3; what is there unchanged is left.",
     "train": "Train a model, here or on SageMaker.",
     "evaluate": "Judge a model on the test split, with a report.",
+    "threshold": "Recommend a threshold by what mistakes and reviews cost.",
+    "compare": "Judge two models on the same pictures.",
     "register": "Put an evaluated model into the model registry.",
     "deploy": "Make or update the endpoint, and ask it about a picture.",
     "monitor": "Judge what the endpoint has seen and said.",

@@ -7,6 +7,7 @@
     │   ├── ModelError           no model that can be used, or one that does not belong to its evaluation
     │   └── AccountError         no credentials, no region, no permission, or a bucket of somebody else's
     ├── FloorMissed              the model is not as good as asked for
+    ├── Worse                    the model is worse than the one that it is compared with
     ├── JobFailed                the training job did not end well
     ├── EndpointFailed           the endpoint did not come up, was rolled back or does not answer
     ├── DriftFound               what the endpoint sees has drifted away from what it was evaluated on
@@ -30,6 +31,7 @@ __all__ = [
     "ModelError",
     "PicturesError",
     "TrainingError",
+    "Worse",
 ]
 
 
@@ -47,6 +49,10 @@ class ModelError(InputError):
 
 class FloorMissed(TrainingError):
     """The model is not as good as asked for."""
+
+
+class Worse(TrainingError):
+    """The model is worse than the one that it is compared with."""
 
 
 class JobFailed(TrainingError):

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,11 +44,11 @@ REVIEWED = "reviewed"
 FORMAT_VERSION = 1
 """Of the metrics; raised when a reader of the old shape would go wrong."""
 
-MANIFEST_VERSION = 2
-"""Of the manifest; so is this. From 2 on there may be reviews."""
+MANIFEST_VERSION = 3
+"""Of the manifest; so is this. From 2 on there may be reviews, from 3 on others."""
 
-READABLE = (1, MANIFEST_VERSION)
-"""Versions of the manifest that are read: 1 is as 2 is without reviews."""
+READABLE = (1, 2, MANIFEST_VERSION)
+"""Versions of the manifest that are read: an earlier one is as this is, without what it does not have yet."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,24 @@ class StagedPicture:
 
     Attributes:
         path: below the data set's folder, with slashes: `SPLIT/LABEL/NAME.png`.
-        label: one of the data set's labels; in the split `REVIEWED` it may be `NEITHER`, which is no class.
+        label: one of the data set's labels; or `NEITHER`, which is no class: the picture shows none of them.
         split: one of `SPLITS`, or `REVIEWED`.
         sha256: of the file.
+        source: where it comes from, to show figures by it: the archive's class, what a folder's `manifest.csv` says, or
+            the folder that it lay in; "" where nothing tells.
     """
 
     path: str
     label: str
     split: str
     sha256: str
+    source: str = ""
+
+
+def digest(pictures: Iterable[StagedPicture]) -> str:
+    """SHA-256 over pictures and their labels, in hexadecimal; neither names nor order matter."""
+    lines = sorted(f"{picture.sha256} {picture.label}\n" for picture in pictures)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -143,12 +152,13 @@ class Manifest:
         labels: in the order of their numbers in the `.lst` files and of the model's probabilities.
         seed: of every split.
         validation_share: of the training pictures, 0..1.
-        pictures: all of them, sorted by path.
+        pictures: all of them, others too, sorted by path.
         near_duplicates: between the pictures to judge by, test and reviewed ones, and those to train with.
         skipped: what was left out.
         test_share: of the pictures of a folder, 0..1; None where the source has test pictures of its own.
         reviewed_share: of the reviewed pictures of each class that is kept out of training, 0..1; None without reviews.
         reviews: who reviewed a picture and what the model had said, by the picture's path.
+        test_sources: sources whose pictures are all for testing.
         version: of this file's shape.
     """
 
@@ -162,33 +172,48 @@ class Manifest:
     test_share: float | None = None
     reviewed_share: float | None = None
     reviews: dict[str, Review] = field(default_factory=dict)
+    test_sources: list[str] = field(default_factory=list)
     version: int = MANIFEST_VERSION
 
     def split(self, name: str) -> list[StagedPicture]:
-        """The pictures of one split."""
-        return [picture for picture in self.pictures if picture.split == name]
+        """The pictures of one split that show a class; of `REVIEWED` all of them, whatever they show."""
+        return [one for one in self.all_of(name) if name == REVIEWED or not self._is_other(one)]
+
+    def others(self, name: str) -> list[StagedPicture]:
+        """The pictures of one split that show none of the classes; those of `REVIEWED` are among its `split`, too."""
+        return [one for one in self.all_of(name) if self._is_other(one)]
+
+    def all_of(self, split: str) -> list[StagedPicture]:
+        """The pictures of one split, others too."""
+        return [picture for picture in self.pictures if picture.split == split]
+
+    def _is_other(self, picture: StagedPicture) -> bool:
+        return picture.label == NEITHER and NEITHER not in self.labels
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Number of pictures by split and label; with reviews, `REVIEWED` is one of the splits, and has `NEITHER`."""
-        counts = {name: self._count(name, self.labels) for name in SPLITS}
-        return counts | ({REVIEWED: self._count(REVIEWED, [*self.labels, NEITHER])} if self.reviews else {})
+        """Number of pictures by split and label.
 
-    def _count(self, split: str, labels: Sequence[str]) -> dict[str, int]:
-        found = Counter(picture.label for picture in self.split(split))
-        return {label: found[label] for label in labels}
+        With others, `NEITHER` is one of the labels; with reviews, `REVIEWED` is one of the splits, and has `NEITHER`.
+        """
+        has_others = any(self.others(name) for name in SPLITS)
+        splits = (*SPLITS, REVIEWED) if self.reviews else SPLITS
+        return {name: self._count(name, has_neither=has_others or name == REVIEWED) for name in splits}
+
+    def _count(self, split: str, *, has_neither: bool) -> dict[str, int]:
+        found = Counter(picture.label for picture in self.all_of(split))
+        return {label: found[label] for label in [*self.labels, *([NEITHER] if has_neither else [])]}
 
     def reviewed(self, split: str) -> list[StagedPicture]:
-        """The reviewed pictures of one split."""
-        return [picture for picture in self.split(split) if picture.path in self.reviews]
+        """The reviewed pictures of one split, others too."""
+        return [picture for picture in self.all_of(split) if picture.path in self.reviews]
 
     def near_duplicates_of(self, split: str) -> list[NearDuplicate]:
         """Those whose picture to judge by is of one split."""
         return [one for one in self.near_duplicates if one.test.startswith(f"{split}/")]
 
     def digest(self, split: str) -> str:
-        """SHA-256 over the pictures and labels of one split; neither names nor order matter."""
-        lines = sorted(f"{picture.sha256} {picture.label}\n" for picture in self.split(split))
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        """What `digest` says of the pictures of one split, others too."""
+        return digest(self.all_of(split))
 
     def write(self, folder: Path) -> None:
         """Write `manifest.json`, the counts of each split with it for people to read."""

@@ -4,6 +4,7 @@ Throughout, N is the number of pictures and K that of classes; the confidence is
 What scikit-learn and SciPy have is taken from them where it is needed: this holds the rest.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest
+from sklearn.metrics import roc_auc_score
 
 LEVEL = 0.95
 """How often an interval covers the true share."""
@@ -25,6 +27,12 @@ SMALLEST = 5e-7
 QUANTILES = 10
 """Bins of a baseline, each of which holds about as many pictures. Ten is usual for the population stability index:
 B. Yurdakul and J. Naranjo (2020), https://econpapers.repec.org/article/rskjourn5/7725371.htm"""
+
+SUREST = (0.7, 0.8, 0.9, 1.0)
+"""Shares of the pictures, the surest ones, of which is told how many are right."""
+
+PASSING = 0.95
+"""The share of the classes' pictures that passes the cut at which others are counted."""
 
 STEP = 1e-4
 """Edges of a baseline's bins are multiples of this."""
@@ -121,6 +129,36 @@ class Wish:
     threshold: float | None
     kept: Share
     accuracy: Share
+
+
+@dataclass(frozen=True)
+class Surest:
+    """How many of the surest pictures are right.
+
+    Attributes:
+        share: of all pictures, 0 to 1; those that are as sure as the last of them count, too.
+        threshold: the confidence from which on they are taken.
+        accuracy: of those taken.
+    """
+
+    share: float
+    threshold: float
+    accuracy: Share
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What passes from one value of `known` on.
+
+    Attributes:
+        known: the value, 0 to 1.
+        passed: of the classes' pictures.
+        let_through: of the others.
+    """
+
+    known: float
+    passed: Share
+    let_through: Share
 
 
 @dataclass(frozen=True)
@@ -271,6 +309,65 @@ def wish(points: Sequence[Point], total: int, precision: float) -> Wish:
         if point.right / point.kept >= precision:
             return Wish(precision, point.threshold, share_of(point.kept, total), share_of(point.right, point.kept))
     return Wish(precision, None, share_of(0, total), share_of(0, 0))
+
+
+def surest(confidence: Floats, right: Flags, shares: Sequence[float] = SUREST) -> list[Surest]:
+    """Selective accuracy: how many are right of the pictures that the model is surest of.
+
+    R. El-Yaniv and Y. Wiener, On the foundations of noise-free selective classification (2010):
+    https://www.jmlr.org/papers/v11/el-yaniv10a.html
+
+    Args:
+        confidence: (N,), 0 to 1; at least one.
+        right: (N,), whether the likeliest class is the true one.
+        shares: of the N pictures, each above 0 and up to 1.
+    """
+    thresholds = [reached_by(one, confidence) for one in shares]
+    return [
+        Surest(one, threshold, share(right[confidence >= threshold]))
+        for one, threshold in zip(shares, thresholds, strict=True)
+    ]
+
+
+def reached_by(share_of_all: float, values: Floats) -> float:
+    """The largest value that at least so large a share of all values reaches.
+
+    Args:
+        share_of_all: above 0 and up to 1.
+        values: (N,), at least one.
+    """
+    needed = math.ceil(round(share_of_all * len(values), 9))
+    return float(np.sort(values)[len(values) - needed])
+
+
+def auroc(classes: Floats, others: Floats) -> float | None:
+    """How well `known` tells the classes' pictures from others: the area under the curve of receiver operation.
+
+    That is how often a picture of the classes has the larger one of the two, if one of each is drawn; ties count half.
+    T. Fawcett, An introduction to ROC analysis (2006), section 7: https://doi.org/10.1016/j.patrec.2005.10.010
+
+    Args:
+        classes: (N,), `known` of pictures of the classes.
+        others: (M,), `known` of pictures of none of them.
+
+    Returns:
+        0 to 1, by chance 0.5; None where there are none of the one or of the other.
+    """
+    if not len(classes) or not len(others):
+        return None
+    truth = np.concatenate([np.ones(len(classes)), np.zeros(len(others))])
+    return float(roc_auc_score(truth, np.concatenate([classes, others])))
+
+
+def cut(known: float, classes: Floats, others: Floats) -> Cut:
+    """What passes from a value of `known` on.
+
+    Args:
+        known: the value, 0 to 1.
+        classes: (N,), `known` of pictures of the classes.
+        others: (M,), `known` of pictures of none of them.
+    """
+    return Cut(known, share(classes >= known), share(others >= known))
 
 
 def quantile_histogram(values: Floats) -> Histogram:

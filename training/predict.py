@@ -1,4 +1,4 @@
-"""What a model says about the pictures of a data set, asked on this machine or at its endpoint."""
+"""What a model says about pictures, asked on this machine or at its endpoint."""
 
 import hashlib
 import time
@@ -10,17 +10,18 @@ from pathlib import Path
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 from chalicelib import decision, endpoint
+from chalicelib.decision import Reason
 from chalicelib.endpoint import Answer
 from chalicelib.errors import InvalidInference
 from chalicelib.settings import DEFAULT_THRESHOLD
 from training import aws, model_archive, parallel
 from training.capture import brightness
-from training.errors import EndpointFailed, ModelError, PicturesError
-from training.layout import StagedPicture
+from training.errors import EndpointFailed, InputError, ModelError, PicturesError
+from training.layout import MODEL, Manifest, StagedPicture
 from training.source import inference
 
-CONTENT_TYPE = "image/png"
-"""Of every picture that `stage` writes."""
+CONTENT_TYPE = "application/x-image"
+"""Of a picture of any format; SageMaker's built-in algorithm takes it, too."""
 
 WORKERS = 8
 """Pictures that an endpoint is asked about at the same time."""
@@ -28,7 +29,7 @@ WORKERS = 8
 STAGE_AGAIN = "Make the data set again with `python -m training stage`."
 
 Ask = Callable[[bytes], Answer]
-"""Asks a model about a PNG."""
+"""Asks a model about a picture: a PNG, a JPEG, or whatever else it takes."""
 
 Advance = Callable[[], None]
 """Told that one more picture is done."""
@@ -39,8 +40,8 @@ class Prediction:
     """What a model said about a picture.
 
     Attributes:
-        path: below the data set's folder.
-        label: what the picture shows.
+        path: below its folder.
+        label: what the picture shows: a class, or `NEITHER` where it shows none of them.
         predicted: the likeliest label.
         confidence: its probability, 0 to 1.
         probabilities: by label; they sum to 1.
@@ -51,6 +52,7 @@ class Prediction:
         brightness: of the picture, 0 to 1, as `training.capture.brightness` defines it.
         short_side: of the picture, in px.
         milliseconds: from the picture's bytes to the answer.
+        source: where the picture comes from; "" where nothing tells.
     """
 
     path: str
@@ -65,6 +67,7 @@ class Prediction:
     brightness: float
     short_side: int
     milliseconds: float
+    source: str = ""
 
     @property
     def is_right(self) -> bool:
@@ -77,9 +80,14 @@ class Prediction:
         return decision.is_known(self.known, self.min_known)
 
     @property
+    def reason(self) -> Reason | None:
+        """Why the app asks a person; None where it accepts the class."""
+        return decision.reason(self.confidence, self.threshold, self.known, self.min_known)
+
+    @property
     def is_kept(self) -> bool:
         """Whether the app accepts the class instead of asking a person."""
-        return decision.is_enough(self.confidence, self.threshold, self.known, self.min_known)
+        return self.reason is None
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,7 @@ class Predictor:
     """A model that can be asked.
 
     Attributes:
-        ask: asks it about a PNG.
+        ask: asks it about a picture.
         workers: how many pictures it is asked about at the same time.
     """
 
@@ -95,8 +103,27 @@ class Predictor:
     workers: int
 
 
+def chosen(model: Path | None, endpoint: str | None, labels: Sequence[str]) -> Predictor:
+    """The model that `--model` or `--endpoint` names; `MODEL` where neither does.
+
+    Args:
+        model: its folder.
+        endpoint: the name of its endpoint.
+        labels: K classes, for a model that does not name them.
+
+    Raises:
+        InputError: both were named.
+        ModelError: the folder holds none that can be used here.
+    """
+    if endpoint is None:
+        return from_folder(model or MODEL)
+    if model:
+        raise InputError("Say either --model or --endpoint: one of the two is asked.")
+    return from_endpoint(endpoint, labels)
+
+
 def from_folder(model: Path) -> Predictor:
-    """The model in a folder, asked through the four functions that serve an endpoint.
+    """The model in a folder, asked through the four functions that serve an endpoint, on one thread.
 
     Raises:
         ModelError: the folder holds none that can be used here.
@@ -108,7 +135,7 @@ def from_folder(model: Path) -> Predictor:
         )
     model_archive.head_sha256(model)
     try:
-        loaded = inference.model_fn(model)
+        loaded = inference.model_fn(model, threads=1)
     except (inference.ModelFolderError, KeyError, TypeError) as error:
         raise ModelError(
             f"{model} holds no model that can be used: {error}. Train it again with `python -m training train`."
@@ -120,6 +147,12 @@ def from_folder(model: Path) -> Predictor:
         return endpoint.understand(content.encode(), loaded.labels)
 
     return Predictor(ask, workers=1)
+
+
+def bytes_on_disk(model: Path) -> int:
+    """Bytes that a model in a folder takes, without the code that a folder may hold beside it."""
+    names = [name for name in model_archive.OWN if name not in model_archive.CODE]
+    return sum((model / name).stat().st_size for name in names)
 
 
 def from_endpoint(name: str, labels: Sequence[str]) -> Predictor:
@@ -159,6 +192,41 @@ def _refused(name: str, error: ClientError) -> Exception:
             f"{aws.region()}? Make one with `python -m training deploy`."
         )
     return error
+
+
+def one_model(predictions: Sequence[Prediction], where: str = "") -> tuple[str | None, float, float]:
+    """The version, the threshold and the `min_known` of the one model that answered.
+
+    Args:
+        predictions: at least one.
+        where: that was, where it might be one of several places; to follow a verb.
+
+    Raises:
+        EndpointFailed: several models answered, or one with other thresholds each time.
+    """
+    found = sorted({(one.model, one.threshold, one.min_known) for one in predictions}, key=str)
+    if len(found) > 1:
+        versions = ", ".join(str(version) for version, *_ in found)
+        raise EndpointFailed(
+            f"Several models answered{where and f' {where}'}: {versions}. The endpoint may be in the middle of an "
+            "update: try again when it is over."
+        )
+    return found[0]
+
+
+def of_split(data: Path, manifest: Manifest, split: str) -> list[StagedPicture]:
+    """The pictures of the classes that a split of a data set has, at least one.
+
+    Raises:
+        PicturesError: it has none.
+    """
+    pictures = manifest.split(split)
+    if not pictures:
+        raise PicturesError(
+            f"{data} has no {split} pictures. Choose another split, or make the data set again with "
+            "`python -m training stage`."
+        )
+    return pictures
 
 
 def predict(
@@ -205,11 +273,27 @@ def read(data: Path, picture: StagedPicture) -> bytes:
 
 
 def _predict(data: Path, labels: Sequence[str], ask: Ask, picture: StagedPicture) -> Prediction:
-    body = read(data, picture)
     try:
-        decoded = inference.decode(body)
+        return answered(read(data, picture), picture, labels, ask)
     except inference.UnreadableImageError as error:
         raise PicturesError(f"{data / picture.path} is no readable picture: {error} {STAGE_AGAIN}") from error
+
+
+def answered(body: bytes, picture: StagedPicture, labels: Sequence[str], ask: Ask) -> Prediction:
+    """Ask a model about one picture.
+
+    Args:
+        body: the picture.
+        picture: what is known of it.
+        labels: K classes, which the model has to know and no others.
+        ask: asks the model.
+
+    Raises:
+        UnreadableImageError: it is no picture that the model takes.
+        ModelError: the model knows other labels.
+        EndpointFailed: the endpoint does not answer, or not with probabilities.
+    """
+    decoded = inference.decode(body)
     start = time.perf_counter()
     try:
         answer = ask(body)
@@ -237,4 +321,5 @@ def _predict(data: Path, labels: Sequence[str], ask: Ask, picture: StagedPicture
         brightness=brightness(decoded),
         short_side=decoded.short_side,
         milliseconds=milliseconds,
+        source=picture.source,
     )

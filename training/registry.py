@@ -3,7 +3,8 @@
 A version is registered once: the same archive leads to the same version. What is true of it, and what is wanted to find
 it again, stands in its properties:
 
-    version, algorithm, labels, archive_sha256, head_sha256, job, accuracy, accuracy_low, pictures, data_sha256
+    version, algorithm, labels, archive_sha256, head_sha256, job, accuracy, accuracy_low, pictures, data_sha256,
+    compared_with, verdict
 """
 
 import json
@@ -14,15 +15,20 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from training import aws, job, model_archive, upload
+from training import aws, compare, job, model_archive, upload
 from training.aws import Place
-from training.errors import FloorMissed, ModelError
+from training.compare import Verdict
+from training.errors import FloorMissed, ModelError, Worse
 from training.layout import APP, FORMAT_VERSION, METRICS_FILE, REPORT_FILE, S3_MODELS, TrainingRecord
+from training.material import Kind
 
 GROUP = APP
 """All versions belong to this group."""
 
 APPROVED, PENDING = "Approved", "PendingManualApproval"
+
+COMPARISON_REPORT = "comparison.html"
+"""The report of the comparison in S3, where the evaluation has its own beside it."""
 
 INSTANCE_TYPE = "ml.m5.large"
 """For which the container is looked up; those that serve are the same for all processors."""
@@ -135,6 +141,85 @@ def check_evaluation(evaluation: Evaluation | None, record: TrainingRecord) -> N
         )
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` has written, and where.
+
+    Attributes:
+        folder: with `comparison.json` and `report.html`.
+        content: of `comparison.json`.
+    """
+
+    folder: Path
+    content: Json
+
+    @classmethod
+    def read(cls, folder: Path) -> "Comparison | None":
+        """Read it; None if there is none.
+
+        Raises:
+            ModelError: there is one of another version, or a damaged one.
+        """
+        path = folder / compare.JSON_FILE
+        if not path.is_file():
+            return None
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["version"] != compare.VERSION:
+                raise ValueError(f"it is of version {content['version']}")
+        except (ValueError, TypeError, KeyError) as error:
+            raise ModelError(
+                f"{path} cannot be used: {error}. Make it again with `python -m training compare`."
+            ) from error
+        return cls(folder, content)
+
+
+def check_comparison(
+    comparison: Comparison | None, record: TrainingRecord, approved: Package, evaluation: Evaluation, command: str
+) -> None:
+    """Make sure that a model was compared with the approved one, on the pictures that it was evaluated on.
+
+    Args:
+        comparison: if there is one.
+        record: how the model was trained.
+        approved: the version that it is to follow.
+        evaluation: of the model.
+        command: compares the two.
+
+    Raises:
+        ModelError: it was not.
+        Worse: it was, and is worse.
+    """
+    again = f"Run `{command}`"
+    than = f"version {approved.number}, {approved.version}, which is approved"
+    if comparison is None:
+        raise ModelError(
+            f"The model has not been compared with {than}. {again}, or approve it without, with --uncompared."
+        )
+    a, b, data = (comparison.content[name] for name in ("a", "b", "data"))
+    if not _is_same(b, record.head_sha256, record.archive_sha256):
+        raise ModelError(f"The comparison in {comparison.folder} is of another model than this one as B. {again}.")
+    if not _is_same(a, approved.properties.get("head_sha256"), approved.properties.get("archive_sha256")):
+        raise ModelError(f"The comparison in {comparison.folder} is with another model than {than}. {again}.")
+    if data["kind"] != Kind.TEST or data["sha256"] != evaluation.metrics["data"]["sha256"]:
+        raise ModelError(
+            f"The comparison in {comparison.folder} is on other pictures than the test split that the model was "
+            f"evaluated on. {again}."
+        )
+    if comparison.content["verdict"]["verdict"] == Verdict.WORSE:
+        raise Worse(
+            f"The model is worse than {than}. It is not approved. Look at {comparison.folder / REPORT_FILE}, and train "
+            "a better one."
+        )
+
+
+def _is_same(subject: Json, head_sha256: str | None, archive_sha256: str | None) -> bool:
+    """Whether a model that was compared has these digests; those of the built-in algorithm have no `head.json`."""
+    if subject["head_sha256"] is None or head_sha256 is None:
+        return subject["archive_sha256"] is not None and subject["archive_sha256"] == archive_sha256
+    return bool(subject["head_sha256"] == head_sha256)
+
+
 def _is_of(subject: Json, record: TrainingRecord) -> bool:
     if subject["endpoint"] is None:
         return record.head_sha256 is not None and subject["head_sha256"] == record.head_sha256
@@ -161,6 +246,11 @@ def find(archive_sha256: str) -> Package | None:
     return next((one for one in _all() if one.properties.get("archive_sha256") == archive_sha256), None)
 
 
+def newest_approved() -> Package | None:
+    """The approved version that was registered last; None if there is none."""
+    return next(_all(ModelApprovalStatus=APPROVED), None)
+
+
 def newest(*, approved: bool) -> Package:
     """The version that was registered last.
 
@@ -170,7 +260,7 @@ def newest(*, approved: bool) -> Package:
     Raises:
         ModelError: there is none.
     """
-    found = next(_all(**({"ModelApprovalStatus": APPROVED} if approved else {})), None)
+    found = newest_approved() if approved else next(_all(), None)
     if found is None:
         what = "approved model" if approved else "model"
         how = " and approve it with --approve" if approved else ""
@@ -179,6 +269,44 @@ def newest(*, approved: bool) -> Package:
             f"`python -m training register`{how}."
         )
     return found
+
+
+def numbered(number: str) -> Package:
+    """A version by its number in the group.
+
+    Raises:
+        ModelError: there is none.
+    """
+    found = next((arn for arn in arns() if arn.endswith(f"/{number}")), None)
+    if found is None:
+        there = ", ".join(arn.rpartition("/")[2] for arn in arns()) or "none"
+        raise ModelError(f"There is no version {number} of {GROUP} in {aws.region()}. There is: {there}.")
+    return describe(found)
+
+
+def fetch(package: Package, archive: Path) -> None:
+    """Fetch the archive of a version from S3.
+
+    Args:
+        package: the version.
+        archive: the file to write.
+
+    Raises:
+        ModelError: it is gone, or is not the one that was registered.
+    """
+    found = aws.client("sagemaker").describe_model_package(ModelPackageName=package.arn)
+    url = found["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
+    place = Place.parse(url)
+    try:
+        aws.client("s3").download_file(
+            place.bucket, place.prefix, str(archive), ExtraArgs={"ExpectedBucketOwner": aws.account()}
+        )
+    except ClientError as error:
+        if aws.error_code(error) not in ("404", "NoSuchKey", "NoSuchBucket"):
+            raise
+        raise ModelError(f"The archive of version {package.number} of {GROUP} is no longer at {url}.") from error
+    if model_archive.sha256(archive) != package.properties.get("archive_sha256"):
+        raise ModelError(f"{url} is not the archive that was registered as version {package.number} of {GROUP}.")
 
 
 def describe(arn: str) -> Package:
@@ -234,7 +362,25 @@ def store(archive: Path, evaluation: Evaluation | None, target: Place) -> None:
         upload.put_unless_there(evaluation.folder / name, target / name)  # type: ignore[union-attr]
 
 
-def request(record: TrainingRecord, evaluation: Evaluation | None, target: Place, approval: str, image: str) -> Json:
+def store_comparison(comparison: Comparison, target: Place) -> None:
+    """Put a comparison into S3, beside the evaluation, unless it is there.
+
+    Args:
+        comparison: what `compare` has written.
+        target: where the model's archive is.
+    """
+    for name, stored in ((compare.JSON_FILE, compare.JSON_FILE), (REPORT_FILE, COMPARISON_REPORT)):
+        upload.put_unless_there(comparison.folder / name, target / stored)
+
+
+def request(
+    record: TrainingRecord,
+    evaluation: Evaluation | None,
+    target: Place,
+    approval: str,
+    image: str,
+    comparison: Comparison | None = None,
+) -> Json:
     """What `CreateModelPackage` is asked.
 
     Args:
@@ -243,6 +389,7 @@ def request(record: TrainingRecord, evaluation: Evaluation | None, target: Place
         target: where `store` has put them.
         approval: `APPROVED` or `PENDING`.
         image: URI of the container.
+        comparison: with the approved version, if there is one.
     """
     container = {
         "Image": image,
@@ -269,12 +416,14 @@ def request(record: TrainingRecord, evaluation: Evaluation | None, target: Place
         },
         "Domain": "COMPUTER_VISION",
         "Task": "IMAGE_CLASSIFICATION",
-        "CustomerMetadataProperties": properties(record, evaluation),
+        "CustomerMetadataProperties": properties(record, evaluation, comparison),
         **quality,
     }
 
 
-def properties(record: TrainingRecord, evaluation: Evaluation | None) -> dict[str, str]:
+def properties(
+    record: TrainingRecord, evaluation: Evaluation | None, comparison: Comparison | None = None
+) -> dict[str, str]:
     """What is known of a version; what is not known is left out."""
     found: dict[str, Any] = {
         "algorithm": record.algorithm,
@@ -291,6 +440,12 @@ def properties(record: TrainingRecord, evaluation: Evaluation | None) -> dict[st
             "accuracy_low": f"{metrics['accuracy']['low']:.4f}",
             "pictures": metrics["data"]["pictures"],
             "data_sha256": metrics["data"]["sha256"],
+        }
+    if comparison:
+        content = comparison.content
+        found |= {
+            "compared_with": content["a"]["version"] or content["a"]["endpoint"],
+            "verdict": content["verdict"]["verdict"],
         }
     return {name: str(value) for name, value in found.items() if value is not None}
 
@@ -329,7 +484,7 @@ def create(asked: Json) -> Package:
 def bring_up_to_date(package: Package, known: Mapping[str, str], approval: str) -> Package:
     """Write down what has become known of a version since, and whether it may be deployed.
 
-    A version that is approved stays so.
+    A version that is approved stays so, and what was known of it and is not told again stays known.
 
     Args:
         package: as it stands.
@@ -337,7 +492,7 @@ def bring_up_to_date(package: Package, known: Mapping[str, str], approval: str) 
         approval: `APPROVED` or `PENDING`.
     """
     change: dict[str, Any] = {}
-    if dict(package.properties) != dict(known):
+    if dict(package.properties) != {**package.properties, **known}:
         change["CustomerMetadataProperties"] = dict(known)
     if approval == APPROVED != package.approval:
         change["ModelApprovalStatus"] = APPROVED

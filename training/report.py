@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
+from chalicelib.decision import Reason
 from training import disk
 from training.source import inference
 
@@ -29,11 +30,22 @@ INK, QUIET, LINE, PAPER = "#1f2933", "#5f6c7b", "#d5dbe2", "#ffffff"
 WIDTH, HEIGHT = 5.2, 3.5
 """Inches of a chart. Its letters can still be read when a phone shows it in 350 px."""
 
+MOST_PICTURES = 24
+"""Pictures of a kind that a report shows."""
+
+REASONS = {
+    Reason.UNKNOWN_OBJECT: "perhaps none of the classes",
+    Reason.LOW_CONFIDENCE: "not sure which",
+}
+"""Why a picture is held back, in words."""
+
 THUMBNAIL = 128
 """Side that a thumbnail has at most, in px."""
 
 SALT = "scones-unlimited"
 """Makes the names inside an SVG the same each time."""
+
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,21 @@ def percent(share: float, digits: int = 1) -> str:
 def exact_percent(share: float) -> str:
     """A share that somebody chose, from 0 to 1, in percent: with no more digits than it was given with."""
     return f"{100 * share:g}%"
+
+
+def usd(amount: float) -> str:
+    """An amount of money."""
+    return f"{amount:,.2f}"
+
+
+def value(share: Json) -> str:
+    """A share of `metrics.json` in percent; a dash where there is nothing to share."""
+    return "–" if share["value"] is None else percent(share["value"])
+
+
+def interval(share: Json) -> str:
+    """The ends of its interval in percent."""
+    return f"{percent(share['low'])}–{percent(share['high'])}"
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
@@ -148,7 +175,7 @@ def write(path: Path, template: str, **context: Any) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "exact_percent": exact_percent}
+    environment.filters |= {"percent": percent, "exact_percent": exact_percent, "usd": usd}
     text = environment.get_template(template).render(context)
     disk.write_text(path, text)
 

@@ -15,7 +15,7 @@ from chalicelib.errors import ImageNotFound, PictureError, StorageBusy
 from chalicelib.listing import OLDEST_FIRST, waiting
 from chalicelib.store import NEITHER, Record, Status
 from training import aws, pictures
-from training.errors import AccountError, InputError, PicturesError, TrainingError
+from training.errors import AccountError, InputError, TrainingError
 from training.layout import Review, Said, Skipped
 from training.pictures import Found, Pixels, Source, Unreadable
 
@@ -42,12 +42,8 @@ def add(source: Source, table: str) -> Source:
         PicturesError: a class is called as what shows none of them.
         TrainingError: DynamoDB does not answer.
     """
-    if NEITHER in source.labels:
-        raise PicturesError(
-            f"A class cannot be called {NEITHER} together with --reviews: that is what reviewers call pictures of none "
-            "of the classes. Rename the class, or leave it out with --classes."
-        )
-    reviewed = _records(table)
+    pictures.check_has_room_for_others(source.labels)
+    reviewed = records(table)
     if not reviewed:
         raise InputError(f"{table} has no reviewed pictures yet. Review some first, or leave out --reviews.")
     usable, skipped = _usable(reviewed, source.labels)
@@ -64,8 +60,16 @@ def add(source: Source, table: str) -> Source:
     )
 
 
-def _records(table: str) -> list[Record]:
-    """The reviewed ones, those reviewed last foremost."""
+def records(table: str) -> list[Record]:
+    """The reviewed records of a table, those reviewed last foremost.
+
+    Args:
+        table: its name.
+
+    Raises:
+        InputError: there is no such table.
+        TrainingError: DynamoDB does not answer.
+    """
     try:
         found = list(waiting(table, Status.REVIEWED))
     except StorageBusy as error:
@@ -73,6 +77,19 @@ def _records(table: str) -> list[Record]:
     except ClientError as error:
         raise _refused(table, error) from error
     return sorted(found, key=lambda record: (record.review.at if record.review else "", record.id), reverse=True)
+
+
+def decided(table: str) -> dict[str, str]:
+    """What people say that reviewed pictures show, by the id of the record, which data capture names, too.
+
+    Args:
+        table: name of the table with the classification records.
+
+    Raises:
+        InputError: there is no such table.
+        TrainingError: DynamoDB does not answer.
+    """
+    return {record.id: record.review.label for record in records(table) if record.review}
 
 
 def _refused(table: str, error: ClientError) -> Exception:

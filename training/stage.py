@@ -1,8 +1,9 @@
 """Makes a data set: PNGs by split and label, the lists of SageMaker's image classification, and a manifest.
 
     SPLIT/LABEL/NAME.png      NAME is what the picture was called, and a digest of its pixels
+    SPLIT/neither/NAME.png    others: pictures that show none of the classes
     reviewed/LABEL/NAME.png   reviewed pictures that nothing is trained on; LABEL may be "neither"
-    SPLIT_lst/SPLIT.lst       number, number of the label, LABEL/NAME.png, separated by tabs
+    SPLIT_lst/SPLIT.lst       number, number of the label, LABEL/NAME.png, separated by tabs; the classes alone
     manifest.json             `training.layout.Manifest`
 
 A split is drawn within each class, by ranking the pictures by a digest of seed and pixels: the first ones are for
@@ -10,13 +11,13 @@ testing, the next for validation, the rest for training. So the shares are exact
 order do not matter; and when pictures are added, those that were there keep their order, so that only the few that
 stand next to a border change sides. The same pixels are never in two splits: of copies within a class one is kept, and
 pictures that stand under two labels are left out altogether, since one of the labels is wrong and nobody can tell
-which. CIFAR's own division into training and test pictures is kept.
+which. CIFAR's own division into training and test pictures is kept. Others are divided as a class is, and there need be
+none.
 
 Reviewed pictures are never for testing: they are the ones that a model was unsure of, and would make the test split
-harder each time. Some are kept out of training, to see how the next model does on them, the others are trained on. What
-shows none of the classes is kept out as a whole: no class can be learnt from it. Where a picture of the source is the
-same as a reviewed one, to the pixel, the reviewed one is kept, or, if the two labels differ, neither is; so the
-source's own test pictures hold none of them.
+harder each time. Some are kept out of training, to see how the next model does on them, the rest is trained on. Where a
+picture of the source is the same as a reviewed one, to the pixel, the reviewed one is kept, or, if the two labels
+differ, none of the two; so the source's own test pictures hold none of them.
 
 A data set is made beside the place where it shall be, and put there when it is whole.
 """
@@ -35,6 +36,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
+from chalicelib.store import NEITHER
 from training import disk, duplicates, parallel
 from training.errors import PicturesError, TrainingError
 from training.layout import MANIFEST_FILE, REVIEWED, SPLITS, Manifest, NearDuplicate, Review, Skipped, StagedPicture
@@ -85,17 +87,17 @@ class _Taken:
         return f"{stem[:MAX_NAME] or 'picture'}-{self.pixels[:DIGITS]}.png"
 
 
-def check_replaceable(out: Path, folder: Path | None = None) -> None:
+def check_replaceable(out: Path, *folders: Path) -> None:
     """Make sure that a data set may be put somewhere.
 
     Args:
         out: where.
-        folder: where its pictures come from.
+        folders: where its pictures come from.
 
     Raises:
         PicturesError: something else is there, or the one folder lies in the other.
     """
-    if folder:
+    for folder in folders:
         ours, theirs = out.resolve(), folder.resolve()
         if ours == theirs or ours in theirs.parents or theirs in ours.parents:
             raise PicturesError(f"{out} and {folder} may not lie in each other. Name another folder with --out.")
@@ -149,6 +151,7 @@ def stage(source: Source, shares: Shares, out: Path, advance: Advance) -> Manife
             near_duplicates=_near_duplicates(splits),
             skipped=sorted(skipped, key=lambda one: one.path),
             reviews=_reviews(splits),
+            test_sources=source.test_sources,
         )
         _write_lists(manifest, made)
         manifest.write(made)
@@ -219,22 +222,29 @@ def _take(numbered: tuple[Found, Path]) -> _Taken | str:
 
 def _check_readable(labels: Sequence[str], taken: Sequence[_Taken], unreadable: Sequence[tuple[Found, str]]) -> None:
     readable = Counter(one.found.label for one in taken if one.found.review is None)
-    for label in labels:
+    for label in (*labels, NEITHER):
         wrong = [(found, reason) for found, reason in unreadable if found.label == label and found.review is None]
         if len(wrong) > readable[label]:
             found, reason = wrong[0]
             raise PicturesError(
-                f"{len(wrong)} of {len(wrong) + readable[label]} files of the class {label} cannot be read as "
+                f"{len(wrong)} of {len(wrong) + readable[label]} files of {_called(label, labels)} cannot be read as "
                 f"pictures, {found.name} among them: {reason} Is it the right folder?"
             )
 
 
+def _called(label: str, labels: Sequence[str]) -> str:
+    return f"the class {label}" if label in labels else "other things than the classes"
+
+
 def _without_copies(taken: Sequence[_Taken]) -> tuple[list[_Taken], list[tuple[Found, str]]]:
-    """Keep one of each picture, a reviewed one whatever the split, and none that stands under two labels."""
+    """Keep one of each picture, the first, and none that stands under two labels.
+
+    Copies between the splits that a source comes with stay, unless there is one that has no split yet.
+    """
     alike: dict[tuple[str | None, str], list[_Taken]] = defaultdict(list)
-    reviewed = {one.pixels for one in taken if one.found.review}
+    loose = {one.pixels for one in taken if one.found.split is None}
     for one in taken:
-        alike[None if one.pixels in reviewed else one.found.split, one.pixels].append(one)
+        alike[None if one.pixels in loose else one.found.split, one.pixels].append(one)
     kept: list[_Taken] = []
     copies: list[tuple[Found, str]] = []
     for first, *others in alike.values():
@@ -255,25 +265,33 @@ def _divide(kept: Sequence[_Taken], labels: Sequence[str], shares: Shares) -> di
     """Splits and their pictures."""
     splits: dict[str, list[_Taken]] = {name: [] for name in (*SPLITS, REVIEWED)}
     ranked = sorted(kept, key=lambda one: hashlib.sha256(f"{shares.seed} {one.pixels}".encode()).digest())
-    for label in labels:
+    for label in dict.fromkeys((*labels, NEITHER)):
         ours = [one for one in ranked if one.found.label == label and one.found.review is None]
         drawn = [one for one in ours if one.found.split is None]
         test = drawn[: _count(shares.test, len(drawn))]
         rest = [one for one in ours if one.found.split == "train"] + drawn[len(test) :]
         validation = rest[: _count(shares.validation, len(rest))]
-        if len(rest) == len(validation):
-            raise PicturesError(
-                f"The class {label} has {len(ours)} pictures, which leaves none to train on. Add some, or leave it out "
-                "with --classes."
-            )
+        if len(rest) == len(validation) and (label in labels or drawn or rest):
+            raise PicturesError(_too_few(label, labels, len(ours)))
         splits["test"] += [one for one in ours if one.found.split == "test"] + test
         splits["validation"] += validation
         reviewed = [one for one in ranked if one.found.label == label and one.found.review]
         kept_out = reviewed[: _count(shares.reviewed, len(reviewed))]
         splits["train"] += rest[len(validation) :] + reviewed[len(kept_out) :]
         splits[REVIEWED] += kept_out
-    splits[REVIEWED] += [one for one in ranked if one.found.label not in labels]
     return splits
+
+
+def _too_few(label: str, labels: Sequence[str], there: int) -> str:
+    if label in labels:
+        return (
+            f"The class {label} has {there} pictures, which leaves none to train on. Add some, or leave it out with "
+            "--classes."
+        )
+    return (
+        f"{there} pictures show other things than the classes, which leaves none of these to train on. Add some with "
+        "--others, or leave all of them out."
+    )
 
 
 def _count(share: float, pictures: int) -> int:
@@ -289,7 +307,7 @@ def _put(splits: Mapping[str, Sequence[_Taken]], folder: Path) -> list[StagedPic
             path = folder / _path(split, one)
             path.parent.mkdir(parents=True, exist_ok=True)
             one.file.rename(path)
-            pictures.append(StagedPicture(_path(split, one), one.found.label, split, one.sha256))
+            pictures.append(StagedPicture(_path(split, one), one.found.label, split, one.sha256, one.found.source))
     return sorted(pictures, key=lambda picture: picture.path)
 
 

@@ -103,7 +103,7 @@ class TestSteps:
     ) -> None:
         error = runtime("filter").invoke({"labels": ["bicycle", "motorcycle"], "inferences": [0.6, 0.4]})
         assert error["errorType"] == "ThresholdConfidenceNotMet"
-        assert error["errorMessage"].startswith("Not sure enough: bicycle 0.600")
+        assert error["errorMessage"].startswith("Not sure whether bicycle or motorcycle: 60 % sure of bicycle")
         assert error["errorType"] in caught("Filter")
 
 

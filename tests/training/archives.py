@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from tests.training.datasets import KINDS, variation
+from tests.training.datasets import KINDS, OTHERS, variation
 
 CLASSES = [f"class_{number:02}" for number in range(100)]
-CLASSES[8], CLASSES[48] = "bicycle", "motorcycle"
-NUMBERS = {"bicycle": 8, "motorcycle": 48}
+CLASSES[8], CLASSES[48], CLASSES[62], CLASSES[70] = "bicycle", "motorcycle", "flower", "house"
+NUMBERS = {kind: CLASSES.index(kind) for kind in KINDS | OTHERS}
 SIDE = 32
 
 
@@ -34,8 +34,8 @@ def write_archive(path: Path, train: int, test: int, extra: dict[str, bytes] | N
     return path
 
 
-def split(numbers: Iterable[int]) -> bytes:
-    drawn = [(kind, number) for number in numbers for kind in KINDS]
+def split(numbers: Iterable[int], kinds: Iterable[str] = tuple(KINDS)) -> bytes:
+    drawn = [(kind, number) for number in numbers for kind in kinds]
     pictures = [np.asarray(variation(kind, number, SIDE)).transpose(2, 0, 1).ravel() for kind, number in drawn]
     return python2_pickle(
         {

@@ -77,13 +77,22 @@ class Project:
         return record
 
     def evaluate(self, name: str = "model", min_accuracy: float = 0.5) -> Result:
-        """Evaluate a model. The committed one takes a small drawing of a motorcycle for a bicycle, so half is right."""
+        """Evaluate a model; half has to be right if nothing else is said."""
         out = ("--out", self.evaluation(name), "--min-accuracy", str(min_accuracy))
         return run("evaluate", "--data", self.data, "--model", self.model(name), *out)
 
+    def comparison(self, name: str = "model") -> Path:
+        """Its comparison with the approved model."""
+        return self.folder / name / "comparison"
+
+    def compare(self, name: str, a: str = "registry:approved") -> Result:
+        """Compare a model with the approved one, or with another."""
+        return run("compare", a, self.model(name), "--data", self.data, "--out", self.comparison(name))
+
     def register(self, name: str = "model", *options: str) -> Result:
         """Register a model."""
-        return run("register", "--model", self.model(name), "--evaluation", self.evaluation(name), *options)
+        judged = ("--evaluation", self.evaluation(name), "--comparison", self.comparison(name))
+        return run("register", "--model", self.model(name), *judged, *options)
 
     def deploy(self, *options: str) -> Result:
         """Deploy, without questions."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from chalicelib.store import NEITHER
 from tests.training import drawings
 from training.layout import Manifest, StagedPicture
 from training.predict import Prediction
@@ -30,9 +31,15 @@ def prediction(label: str, predicted: str, confidence: float, **changes: Any) ->
     return Prediction(label=label, predicted=predicted, confidence=confidence, **(fields | changes))
 
 
+def other(predicted: str, confidence: float, **changes: Any) -> Prediction:
+    """What a model might have said about a picture of none of the classes."""
+    path = f"test/{NEITHER}/{predicted}-{confidence}.png"
+    return prediction(NEITHER, predicted, confidence, **({"path": path, "known": 0.1} | changes))
+
+
 def manifest_of(predictions: Sequence[Prediction], labels: Sequence[str] = LABELS, **more: Any) -> Manifest:
     """The manifest of a data set whose test split is what was predicted."""
-    pictures = [StagedPicture(one.path, one.label, "test", DIGEST) for one in predictions]
+    pictures = [StagedPicture(one.path, one.label, "test", DIGEST, one.source) for one in predictions]
     return Manifest({"kind": "folder", "sha256": None}, list(labels), 0, 0.1, pictures, **more)
 
 

@@ -14,7 +14,7 @@ from tests.training.reviewing import review
 from training import agreement, evaluation_report
 from training.agreement import Json
 from training.errors import EndpointFailed
-from training.evaluate import Subject, Wishes, judge, to_json
+from training.evaluate import Beside, Subject, Wishes, judge, to_json
 from training.layout import Manifest, NearDuplicate, Review, StagedPicture
 from training.metrics import wilson
 from training.predict import Prediction
@@ -103,7 +103,8 @@ def test_what_is_wrongly_accepted_comes_first_and_what_stayed_is_not_there(revie
 def judged(cases: Sequence[Case], **more: Any) -> tuple[Manifest, Json]:
     manifest = together(cases, **more)
     wishes = Wishes(min_accuracy=0.5, precision=0.9)
-    return manifest, judge(manifest, "test", TESTS, Subject("ab" * 32, None), wishes, [one for one, _ in cases])
+    beside = Beside(reviewed=[one for one, _ in cases])
+    return manifest, judge(manifest, "test", TESTS, Subject("ab" * 32, None), wishes, beside)
 
 
 def test_neither_accuracy_nor_floor_nor_baseline_count_them() -> None:

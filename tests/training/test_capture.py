@@ -2,8 +2,9 @@ import base64
 import io
 import json
 import re
+import subprocess
+import sys
 import threading
-import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -22,8 +23,9 @@ from tests.training.captured import ALWAYS, LABELS, NOON, hourly, key, line, rea
 from tests.training.recorder import Recorder
 from training import aws, capture
 from training.aws import Place
-from training.capture import File, Rules, Span, brightness, files_in_folder, files_in_s3, read
+from training.capture import File, Rules, Span, brightness, each, files_at, files_in_folder, files_in_s3, read
 from training.errors import AccountError, InputError
+from training.layout import ROOT
 from training.source import inference
 
 BICYCLE = drawings.encode(drawings.bicycle(64))
@@ -254,26 +256,50 @@ def test_pictures_of_the_least_sure_alone_are_kept() -> None:
     assert reading.repeated == 3
 
 
-def test_pictures_that_are_not_kept_take_no_memory() -> None:
+READ = """
+import sys, tracemalloc
+from pathlib import Path
+from training.capture import Rules, Span, files_in_folder, read
+span = Span.parse("2001-01-01", "2099-01-01", None)
+files, rules = files_in_folder(Path(sys.argv[1]), span), Rules(span, keep=3)
+read(files[:16], rules, lambda: None)
+tracemalloc.start()
+reading = read(files, rules, lambda: None)
+print(len(reading.records), len(reading.pictures), tracemalloc.get_traced_memory()[1])
+"""
+"""For a process of its own: what is measured is the memory of all threads, and some here belong to other tests."""
+
+
+def test_pictures_that_are_not_kept_take_no_memory(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
     picture = drawings.encode(Image.fromarray(noise))
-    count, size = 600, len(picture)
+    count, size = 400, len(picture)
     at_once = 12 * capture.WORKERS + capture.AHEAD  # a line is there as bytes, as text, and as the picture in it
+    for number in range(count):
+        (tmp_path / f"{number:03}.jsonl").write_text(line(str(number), said(0.6 + number / 1000), picture=picture))
+    done = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", READ, tmp_path], cwd=ROOT, check=True, capture_output=True, text=True, timeout=60
+    )
+    records, pictures, peak = map(int, done.stdout.split())
+    assert (records, pictures) == (count, 3)
+    assert peak < at_once * size < count * size / 3
 
-    def make(number: int) -> Callable[[], bytes]:
-        return lambda: line(str(number), said(0.6 + number / 2000), picture=picture).encode()
 
-    tracemalloc.start()
-    try:
-        reading = read(
-            [File(str(number), make(number)) for number in range(count)], Rules(ALWAYS, keep=3), lambda: None
-        )
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert len(reading.records) == count
-    assert len(reading.pictures) == 3
-    assert peak < at_once * size < count * size / 5
+def test_pictures_are_kept_of_no_records_but_those_that_are_wanted() -> None:
+    lines = [line(str(number), said(0.6 + number / 100), picture=BICYCLE) for number in range(20)]
+    rules = Rules(ALWAYS, keep=3, may_keep=lambda record: record.confidence >= 0.7)
+    assert set(read_lines(*lines, rules=rules).pictures) == {"10", "11", "12"}
+
+
+def test_each_record_comes_with_its_picture_and_broken_lines_are_passed_over() -> None:
+    content = "\n".join(
+        [line("a", picture=BICYCLE), "nonsense", line("b"), line("c", at="2031-01-01T00:00:00Z")]
+    ).encode()
+    files = [File("1", lambda: content), File("2", lambda: line("d").encode())]
+    read_files = []
+    found = list(each(files, Rules(DAY), lambda: read_files.append(1)))
+    assert [(record.event, picture) for record, picture in found] == [("a", BICYCLE), ("b", None), ("d", None)]
+    assert len(read_files) == 2
 
 
 def test_few_files_are_read_before_their_turn() -> None:
@@ -434,6 +460,19 @@ def test_bucket_that_is_not_there_is_refused(recorder: Recorder) -> None:
     recorder.answers["ListObjectsV2"] = lambda _: {"Error": {"Code": "NoSuchBucket", "Message": "no"}}
     with pytest.raises(AccountError, match=r"There is no bucket bucket\. Name another with --capture\."):
         files_in_s3(PLACE, ALWAYS)
+    with pytest.raises(AccountError, match=r"Name another with --captured\."):
+        files_at("s3://bucket/capture", ALWAYS, "--captured")
+
+
+def test_files_are_looked_for_in_s3_or_in_a_folder_by_how_the_place_is_written(
+    recorder: Recorder, tmp_path: Path
+) -> None:
+    recorder.answers["ListObjectsV2"] = listing(["capture/a.jsonl"])
+    write(tmp_path, [line()])
+    assert [file.name for file in files_at("s3://bucket/capture", ALWAYS, "--captured")] == [
+        "s3://bucket/capture/a.jsonl"
+    ]
+    assert [file.name for file in files_at(str(tmp_path), ALWAYS, "--captured")] == [key()]
 
 
 def test_files_are_read_at_the_same_time() -> None:

@@ -15,6 +15,7 @@ ON_AWS = {
     "upload": ["data", "s3://bucket/x"],
     "train": ["--sagemaker", "--data", "data", "--yes"],
     "evaluate": ["--endpoint", "x", "--data", "data"],
+    "compare": ["endpoint:a", "endpoint:b", "--data", "data"],
     "register": ["--model", "model/model", "--unevaluated"],
     "deploy": ["--yes", "--no-capture", "--chalice", "chalice"],
     "teardown": ["--yes"],

@@ -69,6 +69,7 @@ def test_another_model_takes_its_place_by_canary(
     registered.deploy()
     registered.write_model("second", version="drawn-2")
     registered.evaluate("second")
+    registered.compare("second")
     registered.register("second", "--approve")
     done = registered.deploy()
     assert done.exit_code == 0, done.output
@@ -85,6 +86,7 @@ def test_an_alarm_rolls_an_update_back_and_the_first_model_serves_on(
     before = config_name()
     registered.write_model("second", version="drawn-2")
     registered.evaluate("second")
+    registered.compare("second")
     registered.register("second", "--approve")
     cloudwatch = boto3.client("cloudwatch")
     monkeypatch.setattr(deploy, "alarm_requests", lambda _: [])  # they are there, and must not become quiet again

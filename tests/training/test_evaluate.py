@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.training.predictions import LABELS, manifest_of, prediction
+from tests.training.predictions import LABELS, manifest_of, other, prediction
 from training import drift, evaluate
+from training.breakdown import Json
 from training.errors import EndpointFailed
-from training.evaluate import Json, Subject, Wishes, judge, to_json
+from training.evaluate import Beside, Subject, Wishes, judge, to_json
 from training.layout import FORMAT_VERSION, NearDuplicate
 from training.metrics import wilson
 from training.predict import Prediction
 
-FOLDER = Subject("ab" * 32, None)
+FOLDER = Subject("ab" * 32, None, 9_400_000)
 WISHES = Wishes(min_accuracy=0.75, precision=0.9)
 
 PREDICTIONS = [
@@ -49,10 +50,12 @@ def test_every_key_is_documented_and_every_documented_key_is_there(metrics: Json
 
 def test_model_and_data_are_named(metrics: Json) -> None:
     assert metrics["version"] == FORMAT_VERSION
-    assert metrics["model"] == {"version": "lite0-ridge-0123456789ab", "head_sha256": "ab" * 32, "endpoint": None}
+    assert metrics["model"] == {
+        "version": "lite0-ridge-0123456789ab", "head_sha256": "ab" * 32, "endpoint": None, "bytes": 9_400_000
+    }  # fmt: skip
     data = manifest_of(PREDICTIONS).digest("test")
     assert metrics["data"] == {
-        "labels": list(LABELS), "split": "test", "pictures": 8, "sha256": data, "near_duplicates": 1
+        "labels": list(LABELS), "split": "test", "pictures": 8, "others": 0, "sha256": data, "near_duplicates": 1
     }  # fmt: skip
 
 
@@ -87,6 +90,9 @@ def test_coverage_follows_threshold_and_known(metrics: Json) -> None:
     assert coverage["curve"][:2] == [
         {"threshold": 0.6, "kept": 6, "right": 5}, {"threshold": 0.8, "kept": 5, "right": 4}
     ]  # fmt: skip
+    assert coverage["reasons"] == {"UNKNOWN_OBJECT": 2, "LOW_CONFIDENCE": 1}
+    assert (coverage["sure"], coverage["sure_accuracy"]) == (share(6, 8), share(5, 6))
+    assert [one["accuracy"] for one in coverage["surest"]] == [share(5, 6), share(5, 7), share(6, 8), share(6, 8)]
     assert metrics["wished"] == {"precision": 0.9, "threshold": 0.9, "kept": share(3, 8), "accuracy": share(3, 3)}
 
 
@@ -134,6 +140,29 @@ def test_a_model_that_does_not_tell_what_is_known_has_no_baseline_of_it() -> Non
     assert metrics["baseline"]["known"] is None
     assert metrics["coverage"]["kept"]["count"] == 6
     assert metrics["model"]["endpoint"] == "endpoint"
+
+
+OTHERS = [other("bicycle", 0.99), other("motorcycle", 0.9, known=0.7), other("bicycle", 0.7, known=0.8)]
+
+
+def test_others_tell_what_is_let_through_and_change_nothing_else() -> None:
+    manifest = manifest_of([*PREDICTIONS, *OTHERS])
+    with_them = judge(manifest, "test", PREDICTIONS, FOLDER, WISHES, Beside(others=OTHERS))
+    without = judge(manifest, "test", PREDICTIONS, FOLDER, WISHES)
+    assert with_them["neither"]["accepted"] == share(1, 3)
+    assert [one["predicted"] for one in with_them["neither"]["mistakes"]] == ["motorcycle"]
+    assert with_them["by_source"][-1]["label"] == "neither"
+    assert (with_them["data"]["pictures"], with_them["data"]["others"]) == (8, 3)
+    for key in ("accuracy", "classes", "confusion", "calibration", "coverage", "wished", "floor", "baseline"):
+        assert with_them[key] == without[key]
+
+
+def test_median_and_nearly_slowest_answer_are_told_of_all_pictures() -> None:
+    times = [prediction("bicycle", "bicycle", 0.9, milliseconds=float(one)) for one in range(1, 20)]
+    slowest = other("bicycle", 0.9, milliseconds=20.0)
+    timing = evaluate.timing(times, Beside(others=[slowest]))
+    assert timing["median_ms"] == 10.5
+    assert timing["p95_ms"] == pytest.approx(19.05)
 
 
 def test_of_three_classes_one_without_pictures_has_no_recall() -> None:

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,12 +36,11 @@ def right_here(data: Path, split: str) -> int:
     """How many pictures the committed model gets right, asked without any of the code under test."""
     model = inference.model_fn(COMMITTED_MODEL)
     answers = [
-        (path.parent.name, inference.predict_fn(inference.decode(path.read_bytes()), model))
+        (path.parent.name, inference.classify([inference.decode(path.read_bytes())], model)[0])
         for path in (data / split).glob("*/*.png")
     ]
     return sum(
-        label == answer["labels"][answer["inferences"].index(max(answer["inferences"]))]
-        for label, answer in answers
+        label == answer["labels"][answer["inferences"].index(max(answer["inferences"]))] for label, answer in answers
     )
 
 
@@ -47,10 +48,12 @@ def test_one_json_object_is_printed_and_it_is_what_stands_in_the_file(data: Path
     result = evaluate(data, tmp_path / "out", "--min-accuracy", "0", "--json")
     assert result.exit_code == 0, result.output
     printed = json.loads(result.stdout)
-    assert printed.pop("timing")["median_ms"] > 0
+    timing = printed.pop("timing")
+    assert 0 < timing["median_ms"] <= timing["p95_ms"]
     assert printed.pop("files") == {
-        "metrics": str(tmp_path / "out" / "metrics.json"), "report": str(tmp_path / "out" / "report.html")
-    }  # fmt: skip
+        name: str(tmp_path / "out" / file)
+        for name, file in (("metrics", "metrics.json"), ("report", "report.html"), ("tables", "tables.md"))
+    }
     assert printed == json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert (printed["accuracy"]["count"], printed["accuracy"]["total"]) == (right_here(data, "test"), 12)
     assert printed["model"]["head_sha256"] == model_archive.head_sha256(COMMITTED_MODEL)
@@ -80,7 +83,14 @@ def test_table_fits_a_terminal_and_words_say_the_rest(data: Path, tmp_path: Path
     )
     assert f"A person is asked about {12 - kept}." in words
     assert f"reaches 90% right of the accepted is {wished['threshold']:.6g}: {wished['kept']['count']} of 12" in words
-    assert f"The report is {tmp_path / 'report.html'}, the figures are {tmp_path / 'metrics.json'}." in result.stderr
+    paths = [tmp_path / name for name in ("report.html", "metrics.json", "tables.md")]
+    assert "The report is {}, the figures are {}, tables are {}.".format(*paths) in result.stderr
+    assert re.search(
+        r"took [\d.]+ ms from its bytes to the answer on one thread \(median\); 95 % took at most", result.stderr
+    )
+    size = sum((COMMITTED_MODEL / name).stat().st_size for name in ("backbone.onnx", "head.json"))
+    assert f"The model has {size / 1e6:.1f} MB on disk." in result.stderr
+    assert metrics["model"]["bytes"] == size
 
 
 def test_the_second_time_the_figures_are_the_same_to_the_byte(data: Path, tmp_path: Path) -> None:
@@ -89,7 +99,7 @@ def test_the_second_time_the_figures_are_the_same_to_the_byte(data: Path, tmp_pa
         assert evaluate(data, tmp_path, "--min-accuracy", "0").exit_code == 0
         texts.append((tmp_path / "metrics.json").read_bytes())
     assert texts[0] == texts[1]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.json", "report.html"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.json", "report.html", "tables.md"]
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
@@ -125,7 +135,7 @@ def test_the_endpoint_is_judged_as_the_folder_is(embedded: Stack, data: Path, tm
     assert evaluate(data, tmp_path / "here", "--min-accuracy", "0").exit_code == 0
     here, there_too = (json.loads((tmp_path / one / "metrics.json").read_text()) for one in ("here", "there"))
     version = here.pop("model")["version"]
-    assert there_too.pop("model") == {"version": version, "head_sha256": None, "endpoint": name}
+    assert there_too.pop("model") == {"version": version, "head_sha256": None, "endpoint": name, "bytes": None}
     assert there_too == here
 
 
@@ -196,6 +206,139 @@ def test_a_share_lies_between_0_and_1(data: Path, tmp_path: Path, option: str, v
 def test_help_names_every_option() -> None:
     result = CliRunner().invoke(main, ["evaluate", "--help"])
     assert result.exit_code == 0
-    for option in ("--data", "--model", "--endpoint", "--split", "--min-accuracy", "--precision", "--out", "--json"):
+    for option in ("--data", "--model", "--endpoint", "--split", "--min-accuracy", "--precision", "--pictures",
+                   "--out", "--json"):  # fmt: skip
         assert option in result.stdout
     assert "build/model" in result.stdout
+
+
+@pytest.fixture(scope="module")
+def with_others(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("staged") / "data"
+    write_data(folder, each={"train": 1, "test": 4}, others={"train": 2, "test": 6})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures as people have them: large and small, of several formats, with a table that tells what they are."""
+    folder = tmp_path_factory.mktemp("further") / "photos"
+    folder.mkdir()
+    rows = ["path,class,source"]
+    for number, (kind, source, draw, size, image_format) in enumerate(
+        (
+            ("bicycle", "shop", drawings.bicycle, 300, "JPEG"),
+            ("bicycle", "street", drawings.bicycle, 900, "PNG"),
+            ("motorcycle", "street", drawings.motorcycle, 900, "JPEG"),
+            ("motorcycle", "thumbnails", drawings.motorcycle, 48, "WEBP"),
+            ("house", "street", drawings.house, 300, "GIF"),
+            ("flower", "thumbnails", drawings.flower, 48, "TIFF"),
+        )
+    ):
+        (folder / f"{number}").write_bytes(drawings.encode(draw(size), image_format))
+        rows.append(f"{number},{kind},{source}")
+    (folder / "6").write_bytes(b"no picture")
+    (folder / "manifest.csv").write_text("\n".join([*rows, "6,bicycle,shop"]) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_others_and_further_pictures_are_judged_beside_the_split_and_change_nothing_of_it(
+    with_others: Path, photos: Path, tmp_path: Path
+) -> None:
+    result = evaluate(with_others, tmp_path, "--pictures", str(photos), "--min-accuracy", "0", "--json")
+    assert result.exit_code == 0, result.output
+    printed = json.loads(result.stdout)
+    alone = evaluate(with_others, tmp_path / "alone", "--min-accuracy", "0", "--json")
+    without = json.loads(alone.stdout)
+    for key in ("data", "accuracy", "confusion", "calibration", "coverage", "neither", "floor", "baseline"):
+        assert printed[key] == without[key]
+    assert (without["further"], without["together"]) == ([], None)
+    assert (printed["data"]["pictures"], printed["data"]["others"]) == (8, 6)
+    assert [(one["source"], one["others"]) for one in printed["neither"]["sources"]] == [("flowers", 3), ("houses", 3)]
+    (further,) = printed["further"]
+    assert (further["name"], further["pictures"], further["others"]) == ("photos", 4, 2)
+    assert [one["path"] for one in further["skipped"]] == ["6"]
+    assert {(row["label"], row["source"]) for row in further["by_source"]} >= {
+        ("bicycle", "street"), ("motorcycle", "thumbnails"), (None, None), ("neither", "street")
+    }  # fmt: skip
+    assert [one["size"] for one in further["neither"]["apart"]] == ["all", "small", "larger"]
+    assert (printed["together"]["pictures"], printed["together"]["apart"][0]["classes"]) == (8, 12)
+
+
+def test_what_was_found_further_stands_in_terminal_report_and_markdown(
+    with_others: Path, photos: Path, tmp_path: Path
+) -> None:
+    result = evaluate(with_others, tmp_path, "--pictures", str(photos), "--min-accuracy", "0")
+    assert result.exit_code == 0, result.output
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    words = " ".join(result.stdout.split())
+    assert "│ motorcycle │ thumbnails │ 1 │" in words
+    assert "every size" in words
+    assert "files are decided alike" in words
+    assert "Left out of photos: 1. 6: The file is not a picture" in " ".join(result.stderr.split())
+    page = Page(tmp_path / "report.html")
+    page.check()
+    assert "Further pictures: photos" in page.words()
+    assert "one rule" in page.words().lower()
+    text = (tmp_path / "tables.md").read_text(encoding="utf-8")
+    assert "| bicycle | street | 1 | " in text
+    assert "## All together" in text
+
+
+def test_further_pictures_give_the_same_figures_again_to_the_byte(
+    with_others: Path, photos: Path, tmp_path: Path
+) -> None:
+    texts = []
+    for _ in range(2):
+        assert evaluate(with_others, tmp_path, "--pictures", str(photos), "--min-accuracy", "0").exit_code == 0
+        texts.append([(tmp_path / name).read_bytes() for name in ("metrics.json", "tables.md")])
+    assert texts[0] == texts[1]
+
+
+def test_an_endpoint_is_asked_about_further_pictures_too(
+    embedded: Stack, with_others: Path, photos: Path, tmp_path: Path
+) -> None:
+    options = ("--pictures", str(photos), "--min-accuracy", "0", "--json")
+    here = evaluate(with_others, tmp_path, *options)
+    there = evaluate(with_others, tmp_path, *options, "--endpoint", embedded.settings.endpoint_name, model=False)
+    assert there.exit_code == 0, there.output
+    assert json.loads(there.stdout)["further"] == json.loads(here.stdout)["further"]
+
+
+def test_a_folder_of_others_alone_is_judged_without_an_accuracy(with_others: Path, tmp_path: Path) -> None:
+    (tmp_path / "things" / "houses").mkdir(parents=True)
+    drawings.house(200).save(tmp_path / "things" / "houses" / "1.png")
+    result = evaluate(
+        with_others, tmp_path / "out", "--pictures", str(tmp_path / "things"), "--min-accuracy", "0", "--json"
+    )
+    assert result.exit_code == 0, result.output
+    (further,) = json.loads(result.stdout)["further"]
+    assert (further["accuracy"], further["calibration"], further["neither"]["pictures"]) == (None, None, 1)
+    page = Page(tmp_path / "out" / "report.html")
+    page.check()
+    assert "0 of the classes, 1 of none of them." in page.words()
+
+
+def test_a_folder_without_pictures_is_refused_before_the_model_is_asked(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    result = evaluate(data, tmp_path / "out", "--pictures", str(tmp_path / "empty"))
+    assert result.exit_code == 2
+    assert "holds no pictures to judge by" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_without_known_goes_all_the_way(with_others: Path, photos: Path, tmp_path: Path) -> None:
+    head = json.loads((COMMITTED_MODEL / "head.json").read_text())
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "head.json").write_text(json.dumps(head | {"known": None}))
+    shutil.copy(COMMITTED_MODEL / "backbone.onnx", tmp_path / "model")
+    options = ("--model", str(tmp_path / "model"), "--pictures", str(photos), "--min-accuracy", "0")
+    result = evaluate(with_others, tmp_path, *options, model=False)
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["baseline"]["known"] is None
+    for one in (metrics, *metrics["further"]):
+        assert one["neither"]["apart"] == []
+        assert one["neither"]["accepted"]["total"] > 0
+    assert 'The model tells no "known"' in " ".join(result.stdout.split())
+    assert "This model does not tell how surely" in Page(tmp_path / "report.html").words()

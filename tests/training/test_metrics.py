@@ -176,3 +176,30 @@ def test_quantile_bins_hold_about_as_many_values_each() -> None:
 
 def test_what_lies_outside_all_bins_goes_into_the_nearest() -> None:
     assert metrics.histogram([-5, 0, 9.9, 10, 20, 99], [0, 10, 20]) == metrics.Histogram([0, 10, 20], [3, 3])
+
+
+def test_the_surest_are_taken_with_those_that_are_as_sure_as_the_last() -> None:
+    confidence = np.array([0.9, 0.8, 0.8, 0.7, 0.6])
+    right = np.array([True, True, False, True, False])
+    found = metrics.surest(confidence, right, (0.2, 0.4, 1.0))
+    assert [(one.threshold, one.accuracy.count, one.accuracy.total) for one in found] == [
+        (0.9, 1, 1), (0.8, 2, 3), (0.6, 3, 5)
+    ]  # fmt: skip
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.sampled_from([0.05, 0.5, 0.95, 1.0]))
+def test_so_large_a_share_reaches_the_value_and_no_larger_value_is_reached_by_it(
+    values: list[float], share: float
+) -> None:
+    array = np.array(values)
+    found = metrics.reached_by(share, array)
+    assert (array >= found).mean() >= share - 1e-9
+    larger = array[array > found]
+    assert not len(larger) or (array >= larger.min()).mean() < share
+
+
+@given(st.lists(st.integers(0, 9), max_size=12), st.lists(st.integers(0, 9), max_size=12))
+def test_auroc_is_how_often_a_picture_of_the_classes_has_the_larger_known(ours: list[int], theirs: list[int]) -> None:
+    found = metrics.auroc(np.array(ours) / 10, np.array(theirs) / 10)
+    pairs = [(one > other) + (one == other) / 2 for one in ours for other in theirs]
+    assert found == (pytest.approx(sum(pairs) / len(pairs)) if pairs else None)

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.decision import decide
+from chalicelib.decision import Reason, decide
 from chalicelib.errors import ThresholdConfidenceNotMet
 from local.endpoint import Fault
 from local.stack import Stack
@@ -54,7 +54,7 @@ def test_each_picture_gets_the_answer_that_the_model_gives_it(data: Path) -> Non
     assert [one.path for one in predictions] == [picture.path for picture in pictures]
     for one in predictions:
         decoded = inference.decode((data / one.path).read_bytes())
-        answer = inference.predict_fn(decoded, model)
+        (answer,) = inference.classify([decoded], model)
         assert list(one.probabilities) == answer["labels"]
         assert list(one.probabilities.values()) == answer["inferences"]
         assert (one.predicted, one.confidence) == max(one.probabilities.items(), key=lambda pair: pair[1])
@@ -64,6 +64,21 @@ def test_each_picture_gets_the_answer_that_the_model_gives_it(data: Path) -> Non
         assert one.model == answer["model"]
         assert (one.label, one.brightness, one.short_side) == (Path(one.path).parent.name, brightness(decoded), 72)
         assert one.milliseconds > 0
+
+
+def test_an_answer_keeps_the_source_of_its_picture(tmp_path: Path) -> None:
+    manifest = write_data(tmp_path, each={"test": 1}, others={"test": 2})
+    predictions = predict.predict(
+        tmp_path, manifest.others("test"), LABELS, predict.from_folder(COMMITTED_MODEL), unseen
+    )
+    assert [(one.label, one.source) for one in predictions] == [("neither", "flowers"), ("neither", "houses")]
+
+
+def test_a_models_size_is_that_of_backbone_and_head_without_code(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    for name, size in (("backbone.onnx", 7), ("head.json", 4), ("code/inference.py", 2), ("README.md", 1)):
+        (tmp_path / name).write_bytes(b"x" * size)
+    assert predict.bytes_on_disk(tmp_path) == 11
 
 
 def test_progress_is_told_picture_by_picture(data: Path) -> None:
@@ -195,9 +210,16 @@ def test_what_is_kept_is_what_the_app_accepts(
     one = prediction("bicycle", "bicycle", confidence, threshold=threshold, known=known, min_known=min_known)
     try:
         decide(LABELS, tuple(one.probabilities.values()), threshold, known, min_known)
-        refusal = ""
-    except ThresholdConfidenceNotMet as error:
-        refusal = str(error)
-    assert one.is_kept == (not refusal)
-    if not one.is_known:
-        assert "may be none" in refusal
+        is_refused = False
+    except ThresholdConfidenceNotMet:
+        is_refused = True
+    assert one.is_kept == (one.reason is None) == (not is_refused)
+    assert (one.reason is Reason.UNKNOWN_OBJECT) == (not one.is_known)
+
+
+def test_answers_of_several_models_or_thresholds_are_those_of_no_model() -> None:
+    one = prediction("bicycle", "bicycle", 0.9)
+    assert predict.one_model([one, one]) == (one.model, one.threshold, one.min_known)
+    for changes in ({"model": "another"}, {"model": None}, {"threshold": 0.9}, {"min_known": 0.4}):
+        with pytest.raises(EndpointFailed, match=r"Several models answered behind b: .*try again when it is over"):
+            predict.one_model([one, replace(one, **changes)], "behind b")

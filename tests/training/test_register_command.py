@@ -53,8 +53,88 @@ def test_a_model_for_a_trial_learns_its_accuracy_when_it_has_been_evaluated(proj
     project.evaluate()
     project.register("model", "--approve")
     (after,) = versions()
-    assert after["CustomerMetadataProperties"]["accuracy"] == "0.5000"
+    metrics = json.loads((project.evaluation() / "metrics.json").read_text())
+    assert after["CustomerMetadataProperties"]["accuracy"] == f"{metrics['accuracy']['value']:.4f}"
     assert after["ModelApprovalStatus"] == "Approved"
+
+
+def approve_first(project: Project) -> None:
+    """Approve the first model, and evaluate a second one that decides as it does."""
+    project.evaluate()
+    assert project.register("model", "--approve").exit_code == 0
+    project.write_model("second", version="drawn-2")
+    project.evaluate("second")
+
+
+def approved() -> list[str]:
+    """The numbers of the versions that are."""
+    return [one["ModelPackageArn"][-1] for one in versions() if one["ModelApprovalStatus"] == "Approved"]
+
+
+def test_a_model_follows_an_approved_one_only_after_it_was_compared_with_it(project: Project) -> None:
+    approve_first(project)
+    refused = project.register("second", "--approve")
+    assert refused.exit_code == 2
+    words = " ".join(refused.output.split())
+    assert "has not been compared with version 1, drawn-1, which is approved" in words
+    command = f"python -m training compare registry:approved {project.model('second')} --out"
+    assert f"Run `{command} {project.comparison('second')}`" in words
+    assert project.register("second").exit_code == 0  # without --approve there is nothing to wait for
+    compared = project.compare("second")
+    assert compared.exit_code == 0, compared.output
+    assert "no difference shown" in compared.stdout
+    done = project.register("second", "--approve")
+    assert done.exit_code == 0, done.output
+    assert approved() == ["1", "2"]
+    found = versions()[1]
+    assert found["CustomerMetadataProperties"]["compared_with"] == "drawn-1"
+    assert found["CustomerMetadataProperties"]["verdict"] == "no difference shown"
+    url = found["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
+    comparison = body(url.replace("model.tar.gz", "comparison.json"))
+    assert comparison == (project.comparison("second") / "comparison.json").read_bytes()
+    assert body(url.replace("model.tar.gz", "comparison.html")).startswith(b"<!doctype html>")
+    assert project.register("second").exit_code == 0
+    assert versions()[1]["CustomerMetadataProperties"] == found["CustomerMetadataProperties"]
+
+
+def test_a_comparison_with_another_model_or_of_another_model_is_none(project: Project) -> None:
+    approve_first(project)
+    project.compare("second", str(project.model("second")))
+    other_a = project.register("second", "--approve")
+    assert other_a.exit_code == 2
+    assert "is with another model than version 1, drawn-1" in " ".join(other_a.output.split())
+    project.compare("second")
+    project.write_model("third", version="drawn-3")
+    project.evaluate("third")
+    (project.folder / "third" / "comparison").symlink_to(project.comparison("second"))
+    other_b = project.register("third", "--approve")
+    assert other_b.exit_code == 2
+    assert "is of another model than this one as B" in " ".join(other_b.output.split())
+    assert approved() == ["1"]
+
+
+def test_a_model_that_is_worse_is_not_approved_unless_somebody_takes_it_on_himself(project: Project) -> None:
+    approve_first(project)
+    project.compare("second")
+    path = project.comparison("second") / "comparison.json"
+    path.write_text(path.read_text().replace("no difference shown", "worse"))
+    refused = project.register("second", "--approve")
+    assert refused.exit_code == 1
+    assert "is worse than version 1, drawn-1, which is approved. It is not approved." in " ".join(
+        refused.output.split()
+    )
+    assert approved() == ["1"]
+    done = project.register("second", "--approve", "--uncompared")
+    assert done.exit_code == 0, done.output
+    assert "Nobody has compared it with version 1, drawn-1" in " ".join(done.output.split())
+    assert approved() == ["1", "2"]
+    assert "verdict" not in versions()[1]["CustomerMetadataProperties"]
+
+
+def test_the_approved_model_is_approved_again_without_a_comparison_with_itself(project: Project) -> None:
+    approve_first(project)
+    assert project.register("model", "--approve").exit_code == 0
+    assert project.register("model", "--uncompared").exit_code == 2
 
 
 def test_json_is_one_object(project: Project) -> None:
@@ -77,8 +157,9 @@ def test_a_model_that_was_not_evaluated_or_not_well_is_not_taken(project: Projec
 
 
 def test_a_model_below_the_floor_is_not_taken(project: Project) -> None:
-    assert project.evaluate(min_accuracy=0.9).exit_code == 1
-    done = project.register("model", "--approve")
+    project.write_model("bad", labels=["motorcycle", "bicycle"])
+    assert project.evaluate("bad", min_accuracy=0.9).exit_code == 1
+    done = project.register("bad", "--approve")
     assert done.exit_code == 1
     assert "It is not registered" in done.output
 

@@ -8,9 +8,9 @@ import pytest
 from tests.training.validation import is_valid
 from training import job, model_archive, registry
 from training.aws import Place
-from training.errors import FloorMissed, ModelError
+from training.errors import FloorMissed, ModelError, Worse
 from training.layout import TrainingRecord
-from training.registry import APPROVED, PENDING, Evaluation, Package
+from training.registry import APPROVED, PENDING, Comparison, Evaluation, Package
 
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.9-0-cpu-py3"
 HEAD, ARCHIVE = "a" * 64, "b" * 64
@@ -157,3 +157,79 @@ def test_a_version_is_called_by_what_is_known_of_it() -> None:
     assert Package(arn, APPROVED, {"job": "job-1"}).version == "job-1"
     assert Package(arn, APPROVED, {}).version == Package(arn, APPROVED, {}).number == "7"
     assert Package(arn, APPROVED, {}).labels == []
+
+
+OTHER = Package(
+    "arn:aws:sagemaker:us-east-1:123456789012:model-package/scones-unlimited/3",
+    APPROVED,
+    {"version": "lite0-ridge-0", "head_sha256": "e" * 64, "archive_sha256": "f" * 64},
+)
+COMMAND = "python -m training compare registry:approved build/model"
+
+
+def comparison(**changes: Any) -> Comparison:
+    content = {
+        "version": 1,
+        "a": {"version": "lite0-ridge-0", "head_sha256": "e" * 64, "archive_sha256": "f" * 64, "endpoint": None},
+        "b": {"version": "lite0-ridge-1", "head_sha256": HEAD, "archive_sha256": None, "endpoint": None},
+        "data": {"kind": "test", "sha256": "c" * 64},
+        "verdict": {"verdict": "better", "reasons": []},
+    }
+    return Comparison(Path("build/comparison"), content | changes)
+
+
+def check(tmp_path: Path, found: Comparison | None, record: TrainingRecord = RECORD) -> None:
+    registry.check_comparison(found, record, OTHER, evaluation(tmp_path), COMMAND)
+
+
+@pytest.mark.parametrize("verdict", ["better", "mixed", "no difference shown"])
+def test_a_comparison_with_the_approved_model_that_does_not_end_badly_is_taken(tmp_path: Path, verdict: str) -> None:
+    check(tmp_path, comparison(verdict={"verdict": verdict}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        pytest.param({"b": {"head_sha256": "d" * 64}}, "of another model than this one as B", id="another B"),
+        pytest.param({"a": {"head_sha256": HEAD}}, "with another model than version 3, lite0-ridge-0", id="another A"),
+        pytest.param({"data": {"kind": "validation", "sha256": "c" * 64}}, "on other pictures", id="another split"),
+        pytest.param({"data": {"kind": "test", "sha256": "d" * 64}}, "on other pictures", id="other data"),
+    ],
+)
+def test_a_comparison_of_something_else_is_refused_with_what_to_run(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ModelError, match=f"{message}.* Run `{COMMAND}`"):
+        check(tmp_path, comparison(**changes))
+    with pytest.raises(ModelError, match=r"has not been compared with version 3.* or approve it without"):
+        check(tmp_path, None)
+
+
+def test_a_model_that_is_worse_is_not_taken(tmp_path: Path) -> None:
+    with pytest.raises(Worse, match=r"is worse than version 3, lite0-ridge-0, .* Look at build/comparison/report.html"):
+        check(tmp_path, comparison(verdict={"verdict": "worse"}))
+
+
+def test_models_of_the_built_in_algorithm_are_known_by_their_archives(tmp_path: Path) -> None:
+    behind = {"version": None, "head_sha256": None, "endpoint": "scones-unlimited-trial"}
+    check(tmp_path, comparison(b=behind | {"archive_sha256": ARCHIVE}), BUILT_IN)
+    for another in ("d" * 64, None):
+        with pytest.raises(ModelError, match="of another model"):
+            check(tmp_path, comparison(b=behind | {"archive_sha256": another}), BUILT_IN)
+
+
+def test_a_comparison_is_among_what_is_known_of_a_version(tmp_path: Path) -> None:
+    judged = evaluation(tmp_path)
+    for a, name in (({"version": None, "endpoint": "shop"}, "shop"), ({"version": "m1", "endpoint": None}, "m1")):
+        request = registry.request(RECORD, judged, TARGET, APPROVED, IMAGE, comparison(a=a))
+        is_valid("sagemaker", "CreateModelPackage", request)
+        assert request["CustomerMetadataProperties"]["compared_with"] == name
+        assert request["CustomerMetadataProperties"]["verdict"] == "better"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"version": 99}'])
+def test_a_damaged_comparison_is_told_with_what_to_do(tmp_path: Path, text: str) -> None:
+    assert Comparison.read(tmp_path) is None
+    (tmp_path / "comparison.json").write_text(text)
+    with pytest.raises(ModelError, match="Make it again with `python -m training compare`"):
+        Comparison.read(tmp_path)

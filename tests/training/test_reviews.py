@@ -64,13 +64,11 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_what_people_said_is_trained_on_but_for_a_share_and_for_what_is_neither(
-    desk: Desk, folder: Path, tmp_path: Path
-) -> None:
+def test_what_people_said_is_trained_on_but_for_a_share_neither_too(desk: Desk, folder: Path, tmp_path: Path) -> None:
     shown = {desk.review(f"{n}.png", picture(kind, 100 + n), kind).id: kind for n in range(5) for kind in LABELS}
     nothing = {
         desk.review(f"house{n}.png", drawings.encode(drawings.house(48, shift=(9 * n, 0))), "neither").id
-        for n in range(3)
+        for n in range(5)
     }
     waiting = desk.hold_back("waiting.png", picture("bicycle", 200))
     undone = store.undecide(desk.table, desk.review("undone.png", picture("bicycle", 201), "bicycle"))
@@ -80,22 +78,27 @@ def test_what_people_said_is_trained_on_but_for_a_share_and_for_what_is_neither(
     assert not {waiting.id, undone.id} & where.keys()
     assert {one: label.partition("/")[2] for one, label in where.items()} == shown | dict.fromkeys(nothing, "neither")
     counts = manifest.counts()
-    assert counts["reviewed"] == {"bicycle": 2, "motorcycle": 2, "neither": 3}
-    assert counts["train"] == dict.fromkeys(LABELS, 14 + 3)
-    assert counts["test"] == dict.fromkeys(LABELS, 4)
+    assert counts["reviewed"] == {"bicycle": 2, "motorcycle": 2, "neither": 2}
+    assert counts["train"] == dict.fromkeys(LABELS, 14 + 3) | {"neither": 3}
+    assert counts["test"] == dict.fromkeys(LABELS, 4) | {"neither": 0}
     assert {label.partition("/")[0] for label in where.values()} == {"train", "reviewed"}
     assert (manifest.reviewed_share, manifest.source["reviews"]) == (0.4, desk.table)
 
 
 def test_neither_is_no_class_of_the_model_and_in_no_list(desk: Desk, folder: Path, tmp_path: Path) -> None:
-    desk.review("house.png", drawings.encode(drawings.house(48)), "neither")
+    for draw in (drawings.house, drawings.flower):
+        desk.review(f"{draw.__name__}.png", drawings.encode(draw(48)), "neither")
     out = tmp_path / "data"
-    manifest = made(desk, folder, out)
+    manifest = made(desk, folder, out, "--reviewed-share", "0.5")
     assert manifest.labels == list(LABELS)
     (path,) = (out / "reviewed").rglob("*.png")
     assert path.parent.name == "neither"
-    for name in ("train", "validation", "test"):
+    (other,) = manifest.others("train")
+    assert other.path in manifest.reviews
+    assert {one.name for one in (out / "train").iterdir()} == {*LABELS, "neither"}
+    for name in ("validation", "test"):
         assert {one.name for one in (out / name).iterdir()} == set(LABELS)
+    for name in ("train", "validation", "test"):
         lines = (out / f"{name}_lst" / f"{name}.lst").read_text().splitlines()
         assert {line.split("\t")[1] for line in lines} == {"0", "1"}
     assert not (out / "reviewed_lst").exists()
@@ -120,7 +123,7 @@ def test_pictures_are_upright_and_small_as_the_workflow_makes_them(desk: Desk, f
     made(desk, folder, tmp_path / "data")
     (path,) = (tmp_path / "data" / "reviewed").rglob("*.png")
     with Image.open(path) as small:
-        assert (small.size, small.mode, small.info) == ((224, 448), "RGB", {})
+        assert (small.size, small.mode, small.info) == ((192, 384), "RGB", {})
 
 
 def test_the_version_that_was_reviewed_is_taken_not_the_newest(desk: Desk, folder: Path, tmp_path: Path) -> None:
@@ -249,7 +252,7 @@ def test_a_data_set_of_before_there_were_reviews_can_still_be_read(folder: Path,
     del old["reviews"], old["reviewed_share"]
     path.write_text(json.dumps(old))
     assert Manifest.read(tmp_path / "data") == manifest
-    path.write_text(json.dumps(old | {"version": 3}))
+    path.write_text(json.dumps(old | {"version": 4}))
     assert "was made by another version" in run("evaluate", "--data", tmp_path / "data").stderr
 
 
@@ -293,10 +296,11 @@ def test_options_that_make_no_sense_are_refused(
 def test_a_class_that_is_called_as_none_of_them_is_refused(desk: Desk, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "pictures", each=5, size=32)
     (folder / "bicycle").rename(folder / "neither")
-    done = staged(desk, folder, tmp_path / "data")
+    classes = ("--classes", "motorcycle,neither")
+    done = staged(desk, folder, tmp_path / "data", *classes)
     assert done.exit_code == 2
-    assert "A class cannot be called neither together with --reviews" in done.stderr
-    assert run("stage", "--folder", folder, "--out", tmp_path / "data").exit_code == 0
+    assert "A class cannot be called neither where there are others" in done.stderr
+    assert run("stage", "--folder", folder, "--out", tmp_path / "data", *classes).exit_code == 0
 
 
 def test_a_table_without_the_index_is_told_as_aws_words_it(fake_aws: FakeAws, folder: Path, tmp_path: Path) -> None:
@@ -375,7 +379,8 @@ def noise(number: int) -> Pixels:
 
 
 OWN = st.lists(
-    st.tuples(st.integers(0, 30), st.sampled_from(LABELS), st.sampled_from(["train", "test", None])), max_size=25
+    st.tuples(st.integers(0, 30), st.sampled_from([*LABELS, "neither"]), st.sampled_from(["train", "test", None])),
+    max_size=25,
 )
 OF_PEOPLE = st.lists(st.tuples(st.integers(0, 30), st.sampled_from([*LABELS, "neither"])), min_size=1, max_size=25)
 
@@ -385,7 +390,7 @@ def test_whatever_was_reviewed_its_pixels_are_not_in_the_test_split(
     own: list[tuple[int, str, str | None]], of_people: list[tuple[int, str]], share: float, seed: int
 ) -> None:
     fixed: list[tuple[int, str, str | None]] = [
-        (1000 * place + n, kind, None) for place, kind in enumerate(LABELS, 1) for n in range(6)
+        (1000 * place + n, kind, None) for place, kind in enumerate([*LABELS, "neither"], 1) for n in range(6)
     ]
     pictures = [
         *(Found(f"r{n}", label, None, partial(noise, number), review(at=str(n)))
@@ -398,12 +403,10 @@ def test_whatever_was_reviewed_its_pixels_are_not_in_the_test_split(
         manifest = stage.stage(source, Shares(0.3, 0.2, seed, share), out, lambda *_: None)
         found = {one.path: np.asarray(Image.open(out / one.path)).tobytes() for one in manifest.pictures}
     reviewed = {noise(number).tobytes() for number, _ in of_people}
-    assert not reviewed & {found[one.path] for one in manifest.split("test")}
-    assert not reviewed & {found[one.path] for one in manifest.split("validation")}
+    assert not reviewed & {found[one.path] for one in manifest.pictures if one.split in ("test", "validation")}
     assert {found[path] for path in manifest.reviews} == reviewed & set(found.values())
     answers: dict[int, set[str]] = {}
     for number, label in [*of_people, *((number, label) for number, label, _ in own)]:
         answers.setdefault(number, set()).add(label)
     clear = {noise(number).tobytes() for number, _ in of_people if len(answers[number]) == 1}
     assert {found[path] for path in manifest.reviews} == clear
-    assert all(one.split == "reviewed" for one in manifest.pictures if one.label == "neither")

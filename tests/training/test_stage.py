@@ -13,8 +13,9 @@ from tests.training.archives import write_archive
 from tests.training.datasets import KINDS, variation, write_folder
 from training import fit, stage
 from training.errors import PicturesError, TrainingError
+from training.folders import from_folder
 from training.layout import Manifest, Skipped
-from training.pictures import Found, Pixels, Source, from_archive, from_folder
+from training.pictures import Found, Pixels, Source, from_archive
 from training.source.train import read_channel
 from training.stage import Shares
 

@@ -116,6 +116,7 @@ def test_json_is_one_object_and_nothing_else(cifar: Path, tmp_path: Path) -> Non
             "validation": {"bicycle": 5, "motorcycle": 5},
             "test": {"bicycle": 5, "motorcycle": 5},
         },
+        "test_sources": [],
         "digests": {split: manifest.digest(split) for split in ("train", "validation", "test")},
         "near_duplicates": len(manifest.near_duplicates),
         "reviews": {"train": 0, "reviewed": 0},

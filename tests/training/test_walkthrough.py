@@ -47,7 +47,8 @@ def test_every_cell_runs_on_the_embedded_stack_and_nothing_is_left_behind(
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     NotebookClient(saved, timeout=200, resources={"metadata": {"path": str(tmp_path / "training")}}).execute()
     assert PICTURE in shown(saved)
-    assert (tmp_path / "build" / "monitoring" / "report.html").is_file()
+    for judged in ("evaluation", "endpoint", "threshold", "monitoring", "comparison"):
+        assert (tmp_path / "build" / judged / "report.html").is_file()
     sagemaker = boto3.client("sagemaker")
     assert sagemaker.list_endpoints()["Endpoints"] == []
     assert sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"] == []

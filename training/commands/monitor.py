@@ -32,8 +32,8 @@ from training.metrics import share_of
     default=EVALUATION,
     help="What to compare with, as `evaluate` made it.",
 )
-@click.option("--since", default="7d", help="Beginning of the range: 2026-01-31T08:00 in UTC, or 90m, 24h, 7d ago.")
-@click.option("--until", help="End of the range, written likewise. Default: now.")
+@options.since
+@options.until
 @click.option(
     "--threshold",
     type=console.Number(0, 1),
