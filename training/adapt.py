@@ -36,6 +36,7 @@ from PIL import Image
 from commandline import console
 from training import backbone
 from training.source import inference
+from training.source.train import HEAD_FEATURES
 
 TEACHER_SIDE = 224
 """Side in px of what the published network was made for."""
@@ -52,8 +53,7 @@ SMALLEST_SIDE = 64
 """Shorter side in px of a photo that has something to lose."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-FEATURES = ("block10", "block14", "block15", "head")
-OUTPUTS = (*FEATURES, "logits")
+OUTPUTS = (*HEAD_FEATURES, "logits")
 BLOCKS = {10: "block10", 14: "block14", 15: "block15"}
 FILTERS = (Image.Resampling.BOX, Image.Resampling.BICUBIC, Image.Resampling.HAMMING, Image.Resampling.LANCZOS)
 
@@ -192,13 +192,13 @@ def adapt(network: Any, pictures: Sequence[Image.Image], teacher: ort.InferenceS
         steps, step = len(pictures) // BATCH * phase.epochs, 0
         for _ in range(phase.epochs):
             for seen, wanted in batches(pictures, phase, teacher, random):
-                for name in FEATURES:
+                for name in HEAD_FEATURES:
                     now = wanted[name].std(axis=0)
                     spread[name] = SMOOTHING * spread[name] + (1 - SMOOTHING) * now if name in spread else now
                 found = outputs(network, torch.from_numpy(seen).permute(0, 3, 1, 2).float())
                 differences = [
                     (found[name] - torch.from_numpy(wanted[name])) / torch.from_numpy(spread[name] + 1e-3)
-                    for name in FEATURES
+                    for name in HEAD_FEATURES
                 ]
                 loss = sum(difference.square().mean() for difference in differences) + functional.kl_div(
                     functional.log_softmax(found["logits"], -1),

@@ -79,7 +79,7 @@ def _confidence(findings: Findings) -> report.Chart:
     if len(set(times)) == 1:
         axes.axhline(thresholds[0], color=report.INK, linewidth=1, linestyle="--")
     axes.set_ylabel("confidence")
-    _legend(axes)
+    report.legend(axes, columns=4, line=1.4)
     _, middle, _ = quantiles(findings.records)
     return report.Chart(
         "Confidence",
@@ -136,7 +136,7 @@ def _held_back(findings: Findings) -> report.Chart:
         axes.axhline(before, color=report.INK, linewidth=1, linestyle="--", label="in the evaluation")
     axes.set_ylim(bottom=0)
     axes.set_ylabel("share held back")
-    _legend(axes)
+    report.legend(axes, columns=4, line=1.4)
     return report.Chart(
         "Held back for a person",
         report.figure_uri(figure),
@@ -156,7 +156,7 @@ def _class_mix(findings: Findings) -> report.Chart:
         bottom += shares
     axes.set_ylim(0, 1)
     axes.set_ylabel("share of the pictures")
-    _legend(axes)
+    report.legend(axes, columns=4, line=1.4)
     total = len(findings.records)
     mix = ", ".join(f"{label} {count / total:.1%}" for label, count in findings.labels.items())
     return report.Chart(
@@ -209,7 +209,7 @@ def _histogram(name: str, baseline: Histogram, captured: Histogram) -> report.Ch
     axes.grid(visible=False, axis="x")
     axes.set_xlabel(UNITS[name])
     axes.set_ylabel("share of the pictures")
-    _legend(axes)
+    report.legend(axes, columns=4, line=1.4)
     index = float(drift.psi(before, now))
     title = drift.NAMES[name].capitalize()
     return report.Chart(
@@ -237,20 +237,6 @@ def _bar_width(findings: Findings) -> float:
 
 def _days(moments: Sequence[datetime]) -> Days:
     return [float(day) for day in date2num(list(moments))]  # type: ignore[no-untyped-call]
-
-
-def _legend(axes: Axes) -> None:
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=4,
-        columnspacing=1.2,
-        handlelength=1.4,
-        borderaxespad=0,
-        frameon=False,
-        fontsize=9.5,
-        labelcolor=report.INK,
-    )
 
 
 def _words(width: timedelta) -> str:

@@ -104,18 +104,23 @@ class Evaluation:
         Raises:
             ModelError: there is one of another version, or a damaged one.
         """
-        path = folder / METRICS_FILE
-        if not path.is_file():
-            return None
-        try:
-            metrics = json.loads(path.read_text(encoding="utf-8"))
-            if metrics["version"] != FORMAT_VERSION:
-                raise ValueError(f"it is of version {metrics['version']}")
-        except (ValueError, TypeError, KeyError) as error:
-            raise ModelError(
-                f"{path} cannot be used: {error}. Make it again with `python -m training evaluate`."
-            ) from error
-        return cls(folder, metrics)
+        content = _content(folder / METRICS_FILE, FORMAT_VERSION, "evaluate")
+        return None if content is None else cls(folder, content)
+
+
+def _content(path: Path, version: int, command: str) -> Json | None:
+    """What a command has written, if it has, and in the version that is read here."""
+    if not path.is_file():
+        return None
+    try:
+        content: Json = json.loads(path.read_text(encoding="utf-8"))
+        if content["version"] != version:
+            raise ValueError(f"it is of version {content['version']}")
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(
+            f"{path} cannot be used: {error}. Make it again with `python -m training {command}`."
+        ) from error
+    return content
 
 
 def check_evaluation(evaluation: Evaluation | None, record: TrainingRecord) -> None:
@@ -160,18 +165,8 @@ class Comparison:
         Raises:
             ModelError: there is one of another version, or a damaged one.
         """
-        path = folder / compare.JSON_FILE
-        if not path.is_file():
-            return None
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["version"] != compare.VERSION:
-                raise ValueError(f"it is of version {content['version']}")
-        except (ValueError, TypeError, KeyError) as error:
-            raise ModelError(
-                f"{path} cannot be used: {error}. Make it again with `python -m training compare`."
-            ) from error
-        return cls(folder, content)
+        content = _content(folder / compare.JSON_FILE, compare.VERSION, "compare")
+        return None if content is None else cls(folder, content)
 
 
 def check_comparison(

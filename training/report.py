@@ -118,6 +118,27 @@ def new_axes(width: float = WIDTH, height: float = HEIGHT) -> tuple[Figure, Axes
     return figure, axes
 
 
+def legend(axes: Axes, columns: int, line: float) -> None:
+    """What each colour means, above a chart.
+
+    Args:
+        axes: the chart.
+        columns: names beside each other.
+        line: length of the line before a name, in units of the letters' size.
+    """
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=columns,
+        columnspacing=1.2,
+        handlelength=line,
+        borderaxespad=0,
+        frameon=False,
+        fontsize=9.5,
+        labelcolor=INK,
+    )
+
+
 def style(axes: Axes) -> None:
     """Give axes the style that all charts share: thin lines, a quiet grid, no box."""
     axes.set_facecolor(PAPER)

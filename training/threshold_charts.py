@@ -135,17 +135,7 @@ def _finish(axes: Axes, place: Place, marks: Mapping[str, float], what: str) -> 
         ticks = [tick for tick in TICKS if low <= float(_stretched(tick)) <= high]
         axes.set_xticks([float(_stretched(tick)) for tick in ticks], [f"{tick:g}" for tick in ticks])
     axes.set_xlabel(what)
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=2,
-        columnspacing=1.2,
-        handlelength=1.6,
-        borderaxespad=0,
-        frameon=False,
-        fontsize=9.5,
-        labelcolor=report.INK,
-    )
+    report.legend(axes, columns=2, line=1.6)
 
 
 def _stretched(confidence: ArrayLike) -> Floats:

@@ -239,6 +239,8 @@ def shrink_others(samples: Sequence[Sample]) -> list[Sample]:
     Otherwise what is to tell them apart would learn the size. Which size is drawn by a digest of the picture, so that
     neither names nor order matter.
     """
+    if all(sample.label != OTHER for sample in samples):
+        return list(samples)
     sides = sorted(_short_side(sample.path) for sample in samples if sample.label != OTHER)
     return [_shrunk(sample, sides) if sample.label == OTHER else sample for sample in samples]
 
